@@ -1,0 +1,488 @@
+/*
+ * channel.c - messages over the socket pairs between a master and its workers.
+ *
+ * Sending appends a frame to the connection's send queue, in C memory; small frames share a block. The loop writes once
+ * an iteration and connection, and asks for writability only when the kernel takes no more. What arrives is read and cut
+ * into frames by the engine (core/ipc); this file calls the handlers.
+ */
+#include "channel.h"
+
+#include "connection.h"
+#include "handlers.h"
+#include "log.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    HEADER_SIZE = 2 * sizeof(mln_u32_t), /* length and type */
+    BLOCK_SIZE = 32 << 10                /* what small frames share */
+};
+
+/* Guards send queues and lists of unsent channels: any thread may send. Never held while a handler runs. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static mln_fork_t *self;   /* this process's channel to its master */
+static mln_fork_t *buried; /* closed, to be freed */
+static int walking;
+static mln_size_t queue_limit; /* bytes; 0: none */
+
+void channel_set_queue_limit(mln_size_t bytes)
+{
+    queue_limit = bytes;
+}
+
+void channel_before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void channel_after_fork_parent(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+static void release(mln_fork_t *f)
+{
+    mln_tcp_conn_destroy(&f->conn);
+    free(f->priv);
+    free(f);
+}
+
+void channel_after_fork_child(void)
+{
+    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    walking = 0;
+    if (self != NULL && self->conn.sockfd >= 0) { /* the parent's to its master; a handler may still look at it */
+        self->priv->ev = NULL;
+        self->priv->unsent = 0;
+        channel_close(self);
+        self = NULL;
+    }
+}
+
+mln_fork_t *channel_new(int fd)
+{
+    mln_fork_t *f = calloc(1, sizeof *f);
+
+    if (f == NULL)
+        return NULL;
+    if ((f->priv = calloc(1, sizeof *f->priv)) == NULL || mln_tcp_conn_init(&f->conn, fd) != 0) {
+        free(f->priv);
+        free(f);
+        errno = ENOMEM;
+        return NULL;
+    }
+    return f;
+}
+
+/* ---- this process's own ---- */
+
+mln_fork_t *channel_self(void)
+{
+    if (self == NULL && (self = channel_new(-1)) != NULL)
+        self->pid = getpid();
+    return self;
+}
+
+int channel_self_set(int fd)
+{
+    if (self != NULL)
+        release(self);
+    if ((self = channel_new(fd)) == NULL)
+        return -1;
+    self->pid = getpid();
+    self->stype = M_PST_SUP;
+    return 0;
+}
+
+mln_tcp_conn_t *mln_fork_get_master_connection(void)
+{
+    mln_fork_t *f = channel_self();
+
+    return f == NULL ? NULL : &f->conn;
+}
+
+mln_tcp_conn_t *mln_fork_master_connection_get(void)
+{
+    return mln_fork_get_master_connection();
+}
+
+/* ---- life ---- */
+
+int channel_attach(mln_event_t *ev, mln_fork_t *f)
+{
+    const struct engine_table *go = loop_engine(ev);
+    int code;
+
+    if (go == NULL)
+        return -1;
+    if (f->priv->ev == ev)
+        return 0;
+    channel_detach(f);
+    if ((code = go->channel_attach(ev->handle, f->conn.sockfd, (uintptr_t)f, (uintptr_t)f->priv->worker)) < 0) {
+        errno = -code;
+        return -1;
+    }
+    f->priv->ev = ev;
+    if (mln_tcp_conn_send_empty(&f->conn))
+        return 0;
+    /* What was queued for another loop, or before there was one. */
+    pthread_mutex_lock(&lock);
+    if (!f->priv->unsent) {
+        f->priv->unsent = 1;
+        f->priv->next_unsent = ev->unsent;
+        ev->unsent = f;
+    }
+    pthread_mutex_unlock(&lock);
+    loop_notify(ev);
+    return 0;
+}
+
+/* The caller holds the lock. */
+static void forget_unsent(mln_fork_t *f)
+{
+    mln_fork_t **at;
+
+    if (!f->priv->unsent)
+        return;
+    f->priv->unsent = 0;
+    if (f->priv->ev == NULL)
+        return;
+    for (at = &f->priv->ev->unsent; *at != NULL; at = &(*at)->priv->next_unsent) {
+        if (*at == f) {
+            *at = f->priv->next_unsent;
+            return;
+        }
+    }
+}
+
+void channel_detach(mln_fork_t *f)
+{
+    mln_event_t *ev = f->priv->ev;
+    const struct engine_table *go;
+
+    if (ev == NULL)
+        return;
+    if (ev->sender == f)
+        ev->sender = NULL;
+    if ((go = loop_engine(ev)) != NULL)
+        go->channel_detach(ev->handle, f->conn.sockfd, (uintptr_t)f);
+    pthread_mutex_lock(&lock);
+    forget_unsent(f);
+    f->priv->ev = NULL;
+    pthread_mutex_unlock(&lock);
+}
+
+void channel_close(mln_fork_t *f)
+{
+    channel_detach(f);
+    pthread_mutex_lock(&lock);
+    f->priv->gone = 1;
+    pthread_mutex_unlock(&lock);
+    close(f->conn.sockfd);
+    f->conn.sockfd = -1;
+    f->priv->next_buried = buried;
+    buried = f;
+}
+
+void channel_walk(int change)
+{
+    walking += change;
+}
+
+void channel_bury(void)
+{
+    while (walking == 0 && buried != NULL) {
+        mln_fork_t *f = buried;
+
+        buried = f->priv->next_buried;
+        release(f);
+    }
+}
+
+void channel_loop_gone(mln_event_t *ev)
+{
+    if (self != NULL && self->priv->ev == ev)
+        channel_detach(self);
+}
+
+/* ---- sending ---- */
+
+/* A block at the end of the send queue that takes `size` more bytes. The caller holds the lock. */
+static mln_buf_t *room_for(mln_fork_t *f, mln_size_t size)
+{
+    struct mln_fork_private_s *priv = f->priv;
+    mln_chain_t *node = mln_tcp_conn_tail(&f->conn, M_C_SEND);
+    mln_size_t capacity = size > BLOCK_SIZE ? size : BLOCK_SIZE;
+    mln_buf_t *buf;
+
+    if (node != NULL && node->buf == priv->tail && (mln_size_t)(node->buf->end - node->buf->last) >= size)
+        return node->buf;
+    if (capacity == BLOCK_SIZE && priv->spare != NULL) {
+        node = priv->spare;
+        priv->spare = NULL;
+    } else {
+        mln_alloc_t *pool = mln_tcp_conn_pool_get(&f->conn);
+
+        if ((node = mln_chain_new_with_buf(pool)) == NULL)
+            return NULL;
+        buf = node->buf;
+        if ((buf->start = mln_alloc_m(pool, capacity)) == NULL) {
+            mln_chain_pool_release(node);
+            return NULL;
+        }
+        buf->left_pos = buf->pos = buf->last = buf->start;
+        buf->end = buf->start + capacity;
+        buf->in_memory = buf->last_buf = buf->last_in_chain = 1;
+    }
+    mln_tcp_conn_append(&f->conn, node, M_C_SEND);
+    priv->tail = node->buf;
+    return node->buf;
+}
+
+static int append_frame(mln_fork_t *f, mln_u32_t type, const void *payload, mln_size_t len)
+{
+    mln_u32_t header[2] = {(mln_u32_t)(sizeof type + len), type};
+    mln_buf_t *buf;
+
+    if (f->priv->gone || f->priv->deaf) {
+        errno = EPIPE;
+        return -1;
+    }
+    if (queue_limit != 0 && f->priv->queued != 0 && f->priv->queued + HEADER_SIZE + len > queue_limit) {
+        errno = EAGAIN;
+        return -1;
+    }
+    if ((buf = room_for(f, HEADER_SIZE + len)) == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+    memcpy(buf->last, header, HEADER_SIZE);
+    if (len != 0)
+        memcpy(buf->last + HEADER_SIZE, payload, len);
+    buf->last += HEADER_SIZE + len;
+    f->priv->queued += HEADER_SIZE + len;
+    return 0;
+}
+
+static int send_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln_size_t len, mln_fork_t *f)
+{
+    int result;
+
+    if (len > engine_max_payload()) { /* the other end would take it for a broken stream */
+        errno = EMSGSIZE;
+        return -1;
+    }
+    if (loop_engine(ev) == NULL)
+        return -1;
+    pthread_mutex_lock(&lock);
+    if ((result = append_frame(f, type, payload, len)) == 0 && !f->priv->unsent) {
+        f->priv->unsent = 1;
+        if (f->priv->ev == NULL)
+            f->priv->ev = ev;
+        ev = f->priv->ev;
+        f->priv->next_unsent = ev->unsent;
+        ev->unsent = f;
+        loop_notify(ev);
+    }
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+int mln_ipc_master_send_prepare(mln_event_t *ev, mln_u32_t type, void *buf, mln_size_t len, mln_fork_t *f_child)
+{
+    return send_frame(ev, type, buf, len, f_child);
+}
+
+int mln_ipc_worker_send_prepare(mln_event_t *ev, mln_u32_t type, void *msg, mln_size_t len)
+{
+    mln_fork_t *f = channel_self();
+
+    if (f == NULL || f->conn.sockfd < 0) {
+        errno = ENOTCONN;
+        return -1;
+    }
+    return send_frame(ev, type, msg, len, f);
+}
+
+/* Frees what was sent, but for one block. */
+static void recycle(mln_fork_t *f)
+{
+    mln_chain_t *node;
+
+    while ((node = mln_tcp_conn_pop(&f->conn, M_C_SENT)) != NULL) {
+        mln_buf_t *buf = node->buf;
+
+        if (buf != NULL && buf == f->priv->tail)
+            f->priv->tail = NULL;
+        if (buf == NULL || f->priv->spare != NULL || !buf->in_memory || buf->end - buf->start != BLOCK_SIZE) {
+            mln_chain_pool_release(node);
+            continue;
+        }
+        buf->left_pos = buf->pos = buf->last = buf->start;
+        f->priv->spare = node;
+    }
+}
+
+static mln_size_t bytes_queued(mln_fork_t *f)
+{
+    mln_size_t n = 0;
+
+    for (mln_chain_t *node = mln_tcp_conn_head(&f->conn, M_C_SEND); node != NULL; node = node->next)
+        n += mln_buf_left_size(node->buf);
+    return n;
+}
+
+/* Writes as much as the kernel takes. The caller holds the lock. */
+static int write_out(mln_fork_t *f)
+{
+    int result = connection_send_nosignal(&f->conn);
+
+    recycle(f);
+    if (result == M_C_ERROR) {
+        /* What the other end sent before it went away is still to be read: its end of file ends the channel. */
+        f->priv->deaf = 1;
+        f->priv->tail = NULL;
+        mln_chain_pool_release_all(mln_tcp_conn_remove(&f->conn, M_C_SEND));
+    }
+    f->priv->queued = result == M_C_NOTYET ? bytes_queued(f) : 0;
+    return result;
+}
+
+static void write_channel(mln_event_t *ev, mln_fork_t *f)
+{
+    const struct engine_table *go = loop_engine(ev);
+    int result;
+
+    pthread_mutex_lock(&lock);
+    result = write_out(f);
+    pthread_mutex_unlock(&lock);
+    if (result == M_C_NOTYET && !mln_tcp_conn_send_empty(&f->conn))
+        (void)go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f);
+}
+
+void channel_flush(mln_event_t *ev)
+{
+    mln_fork_t *f;
+
+    for (;;) {
+        pthread_mutex_lock(&lock);
+        if ((f = ev->unsent) != NULL) {
+            ev->unsent = f->priv->next_unsent;
+            f->priv->unsent = 0;
+        }
+        pthread_mutex_unlock(&lock);
+        if (f == NULL)
+            return;
+        write_channel(ev, f);
+    }
+}
+
+void channel_writable(mln_event_t *ev, mln_fork_t *f)
+{
+    write_channel(ev, f);
+}
+
+/* ---- receiving ---- */
+
+void channel_deliver(mln_event_t *ev, uint64_t generation)
+{
+    struct step *step = &ev->step;
+
+    if (step->kind == STEP_FRAMES && ev->sender == NULL && ev->next_frame == 0)
+        ev->sender = (mln_fork_t *)step->target;
+    while (ev->sender != NULL && ev->next_frame < step->count) {
+        const struct frame *frame;
+        struct handler *handler;
+        mln_fork_t *f = ev->sender;
+
+        if (loop_finished(ev, generation))
+            return;
+        frame = &step->frames[ev->next_frame++];
+        handler = handlers_find(f == self ? HANDLERS_WORKER : HANDLERS_MASTER, frame->type);
+        if (handler == NULL) {
+            f->error_bytes += HEADER_SIZE + frame->length;
+            continue;
+        }
+        f->msg_type = frame->type;
+        f->msg_len = frame->length;
+        f->msg_content = frame->data;
+        ++step->handling;
+        handler->function(ev, f, frame->data, frame->length, handler->slot);
+        if (generation != engine_generation())
+            return;
+        --step->handling;
+    }
+    if (!loop_finished(ev, generation)) {
+        ev->sender = NULL;
+        ev->next_frame = 0;
+        step->count = 0;
+    }
+}
+
+/* The master is gone: so is what this process was for. */
+static void master_gone(const char *cause)
+{
+    if (cause[0] != '\0')
+        log_line(report, "the master is gone: %s", cause);
+    else
+        log_line(report, "the master is gone");
+    exit(127);
+}
+
+void channel_closed(mln_event_t *ev, mln_fork_t *f, const char *cause)
+{
+    struct worker *w = f->priv->worker;
+
+    (void)ev;
+    if (f == self)
+        master_gone(cause);
+    if (cause[0] != '\0')
+        log_line(error, "the channel to worker %ld is closed: %s", (long)f->pid, cause);
+    worker_channel_closed(w, cause[0] != '\0');
+}
+
+static void receive_now(mln_event_t *ev, int fd, mln_fork_t *f)
+{
+    const struct engine_table *go = loop_engine(ev);
+    uint64_t generation = engine_generation();
+
+    if (go == NULL || f == NULL || channel_attach(ev, f) != 0)
+        return;
+    channel_deliver(ev, generation); /* what is at hand comes first */
+    if (loop_finished(ev, generation) || ev->sender != NULL || f->priv->gone)
+        return;
+    go->channel_receive(ev->handle, fd, (uintptr_t)f);
+    if (ev->step.kind == STEP_FRAMES)
+        channel_deliver(ev, generation);
+    else if (ev->step.kind == STEP_CLOSED)
+        channel_closed(ev, f, ev->step.text);
+}
+
+void mln_ipc_fd_handler_master(mln_event_t *ev, int fd, void *data)
+{
+    receive_now(ev, fd, data);
+}
+
+void mln_ipc_fd_handler_worker(mln_event_t *ev, int fd, void *data)
+{
+    (void)data;
+    receive_now(ev, fd, channel_self());
+}
+
+void mln_fork_worker_set_events(mln_event_t *ev)
+{
+    mln_fork_t *f = channel_self();
+
+    if (f != NULL && f->conn.sockfd >= 0 && channel_attach(ev, f) != 0)
+        log_line(error, "cannot watch the connection to the master: %s", strerror(errno));
+}
+
+void mln_fork_worker_events_set(mln_event_t *ev)
+{
+    mln_fork_worker_set_events(ev);
+}

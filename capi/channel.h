@@ -1,0 +1,63 @@
+/*
+ * channel.h - the two ends of a socket pair: a master's for each worker (the mln_fork_t of its list), and a worker's one
+ * to its master.
+ */
+#ifndef MLN_CHANNEL_H
+#define MLN_CHANNEL_H
+
+#include "loop.h"
+
+struct worker;
+
+struct mln_fork_private_s {
+    struct worker *worker;    /* whose channel it is; NULL: this process's own to its master */
+    mln_event_t *ev;          /* the loop that reads it, or NULL */
+    mln_fork_t *next_unsent;  /* in the list of the loop that is going to write it */
+    mln_fork_t *next_buried;  /* in the list of those to be freed */
+    mln_buf_t *tail;          /* the last block of the send queue, if further frames may be put into it */
+    mln_chain_t *spare;       /* an empty block for the next frames */
+    mln_size_t queued;        /* bytes in the send queue */
+    mln_u64_t serial;         /* orders the workers of a process */
+    unsigned unsent : 1;      /* it is in a list of unsent ones */
+    unsigned gone : 1;        /* closed: nothing may be done with it any more */
+    unsigned deaf : 1;        /* the other end takes nothing any more; it may still have sent something */
+};
+
+/* A new end on descriptor fd, which becomes its own. NULL with errno when memory ran out; fd stays the caller's then. */
+mln_fork_t *channel_new(int fd);
+
+/* Makes a loop read it, or stop. */
+int channel_attach(mln_event_t *ev, mln_fork_t *f);
+void channel_detach(mln_fork_t *f);
+
+/* Closes it and has it freed when nobody can be using it. */
+void channel_close(mln_fork_t *f);
+
+/* This process's channel to its master. */
+mln_fork_t *channel_self(void);
+/* In a child: fd leads to the master. */
+int channel_self_set(int fd);
+
+/* Sends are refused while more than this is queued for one channel; 0: never. */
+void channel_set_queue_limit(mln_size_t bytes);
+
+/* Steps of the dispatch loop; see enum step_kind. */
+void channel_deliver(mln_event_t *ev, uint64_t generation);
+void channel_writable(mln_event_t *ev, mln_fork_t *f);
+void channel_closed(mln_event_t *ev, mln_fork_t *f, const char *cause);
+
+/* Writes what was sent since the last time. */
+void channel_flush(mln_event_t *ev);
+/* Frees the closed ones, unless somebody walks over the list of workers. */
+void channel_bury(void);
+/* While it is above 0, closed channels are not freed. */
+void channel_walk(int change);
+
+void channel_loop_gone(mln_event_t *ev);
+
+/* Around a fork. The child has no master until it is told otherwise. */
+void channel_before_fork(void);
+void channel_after_fork_parent(void);
+void channel_after_fork_child(void);
+
+#endif

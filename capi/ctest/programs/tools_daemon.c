@@ -1,0 +1,217 @@
+/*
+ * A daemon continues in another process, which the pid file names, and whose privileges are gone.
+ *
+ * The program that becomes a daemon is a child of this one, and reports through a pipe.
+ */
+#include "check.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "mln_log.h"
+#include "mln_tools.h"
+#include "scratch.h"
+
+/* What the process that continues says about itself. */
+struct report {
+    int result;
+    pid_t pid, session;
+    uid_t uid, euid;
+    gid_t gid, egid;
+    int groups;
+    int null_descriptors;
+    int in_daemon;
+    int log_is_writable;
+};
+
+static char *err;
+
+static int is_null_device(int fd)
+{
+    struct stat status, null_status;
+
+    return fstat(fd, &status) == 0 && stat("/dev/null", &null_status) == 0 && status.st_rdev == null_status.st_rdev;
+}
+
+static void report_to(int fd)
+{
+    struct report report;
+
+    memset(&report, 0, sizeof report);
+    report.result = mln_daemon();
+    report.pid = getpid();
+    report.session = getsid(0);
+    report.uid = getuid();
+    report.euid = geteuid();
+    report.gid = getgid();
+    report.egid = getegid();
+    report.groups = getgroups(0, NULL);
+    for (int i = 0; i < 3; i++)
+        report.null_descriptors += is_null_device(i);
+    report.in_daemon = mln_log_in_daemon();
+    mln_log(none, "from %d\n", (int)getpid());
+    report.log_is_writable = mln_log_reload(NULL) == 0;
+    CHECK_INT(write(fd, &report, sizeof report), sizeof report);
+    _exit(0);
+}
+
+/* Lets a child become a daemon by this configuration; the status with which the child ends. */
+static int run(const char *conf, struct report *report)
+{
+    int ends[2], status;
+    char byte;
+
+    CHECK_INT(pipe(ends), 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        close(ends[0]);
+        CHECK_INT(scratch_conf(conf), 0);
+        report_to(ends[1]);
+    }
+    close(ends[1]);
+    CHECK_INT(read(ends[0], report, sizeof *report), sizeof *report);
+    CHECK(waitpid(child, &status, 0) == child);
+    /* Until the process that continues has ended, too. */
+    CHECK_INT(read(ends[0], &byte, 1), 0);
+    close(ends[0]);
+    CHECK(WIFEXITED(status));
+    report->pid = report->pid == child ? 0 : report->pid;
+    return WEXITSTATUS(status);
+}
+
+static char *configuration(const char *more)
+{
+    static char text[2048];
+
+    /* Relative: the account may have no way to the folder from the root directory. */
+    snprintf(text, sizeof text, "log_path \"./logs/app.log\";\n%s\n", more);
+    return text;
+}
+
+static void daemon_is_another_process(void)
+{
+    struct report report;
+    char pid[32], line[64];
+
+    CHECK_INT(run(configuration("daemon on;"), &report), 0);
+    CHECK_INT(report.result, 0);
+    CHECK(report.pid > 0);
+    CHECK_INT(report.session, report.pid);
+    CHECK_INT(report.null_descriptors, 3);
+    CHECK(report.in_daemon);
+    snprintf(pid, sizeof pid, "%ld", (long)report.pid);
+    scratch_expect(scratch_path("logs/melon.pid"), pid);
+    snprintf(line, sizeof line, "from %ld\n", (long)report.pid);
+    scratch_expect(scratch_path("logs/app.log"), line);
+}
+
+static void without_daemon_it_stays(void)
+{
+    struct report report;
+
+    CHECK_INT(run(configuration("daemon off;"), &report), 0);
+    CHECK_INT(report.result, 0);
+    CHECK_INT(report.pid, 0);
+    CHECK(!report.in_daemon);
+    CHECK(report.null_descriptors < 3);
+    CHECK_INT(report.uid, getuid());
+    CHECK_INT(report.euid, geteuid());
+}
+
+/* The account "nobody" for root, one's own for others. */
+static void changes_the_account(const char *daemon_mode)
+{
+    struct report report;
+    struct passwd *account = getuid() == 0 ? getpwnam("nobody") : getpwuid(getuid());
+    char user[256];
+
+    CHECK(account != NULL);
+    snprintf(user, sizeof user, "user \"%s\";\n%s", account->pw_name, daemon_mode);
+    CHECK_INT(run(configuration(user), &report), 0);
+    CHECK_INT(report.result, 0);
+    CHECK_INT(report.uid, account->pw_uid);
+    CHECK_INT(report.euid, account->pw_uid);
+    CHECK_INT(report.gid, account->pw_gid);
+    CHECK_INT(report.egid, account->pw_gid);
+    CHECK_INT(report.log_is_writable, 1);
+    if (getuid() != 0)
+        return;
+
+    gid_t groups[64];
+    int count = 64;
+    CHECK(getgrouplist(account->pw_name, account->pw_gid, groups, &count) >= 0);
+    CHECK_INT(report.groups, count);
+    static const char *const files[] = {"logs", "logs/app.log", "logs/melon.pid"};
+    for (int i = 0; i < 3; i++) {
+        struct stat status;
+        CHECK_INT(stat(scratch_path(files[i]), &status), 0);
+        CHECK_INT(status.st_uid, account->pw_uid);
+    }
+}
+
+/* A folder that was there before may be everybody's: it keeps its owner, and a planted link is not followed. */
+static void foreign_files_keep_their_owner(void)
+{
+    struct report report;
+    struct stat status;
+
+    if (getuid() != 0)
+        return;
+    CHECK_INT(mkdir(scratch_path("shared"), 0755), 0);
+    scratch_write(scratch_path("victim"), "");
+    CHECK_INT(symlink(scratch_path("victim"), scratch_path("shared/app.log")), 0);
+    char conf[2048];
+    snprintf(conf, sizeof conf, "log_path \"%s\";\nuser \"nobody\";\n", scratch_path("shared/app.log"));
+    CHECK_INT(run(conf, &report), 0);
+    CHECK_INT(report.result, 0);
+    CHECK_INT(stat(scratch_path("shared"), &status), 0);
+    CHECK_INT(status.st_uid, 0);
+    CHECK_INT(stat(scratch_path("victim"), &status), 0);
+    CHECK_INT(status.st_uid, 0);
+    scratch_expect_part(scratch_path("victim"), "keeps its owner");
+}
+
+static void expect_failure(const char *conf, const char *part)
+{
+    struct report report;
+
+    CHECK(truncate(err, 0) == 0);
+    CHECK_INT(run(conf, &report), 0);
+    CHECK_INT(report.result, -1);
+    CHECK_INT(report.pid, 0);
+    scratch_expect_part(err, part);
+}
+
+static void failures_are_seen_at_the_terminal(void)
+{
+    char conf[2048];
+
+    expect_failure(configuration("daemon on;\nuser \"no-such-account\";"), "no-such-account");
+    expect_failure(configuration("daemon on;\nuser 5;"), "user");
+    expect_failure(configuration("daemon 1;"), "daemon");
+    snprintf(conf, sizeof conf, "log_path \"%s\";\ndaemon on;\n", scratch_path("no/such/app.log"));
+    expect_failure(conf, "no/such");
+}
+
+int main(void)
+{
+    scratch_make();
+    CHECK_INT(chdir(scratch_dir), 0);
+    umask(022);
+    err = strdup(scratch_path("stderr"));
+    scratch_catch_stderr(err);
+    daemon_is_another_process();
+    CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    without_daemon_it_stays();
+    CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    changes_the_account("");
+    CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    changes_the_account("daemon on;");
+    foreign_files_keep_their_owner();
+    failures_are_seen_at_the_terminal();
+    free(err);
+    return 0;
+}

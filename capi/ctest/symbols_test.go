@@ -1,0 +1,83 @@
+package ctest
+
+import (
+	"debug/elf"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// tableSymbol is the one exported name that is not of the API: the Go entry points of a copy of the library.
+const tableSymbol = "_mln_engine"
+
+// TestExportedSymbols asserts that the library exports the functions of the headers, its private table, and nothing else: any other
+// name could clash with one of a program's.
+func TestExportedSymbols(t *testing.T) {
+	path := filepath.Join(libraryDirectory(t), "libmln.so")
+	file, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	symbols, err := file.DynamicSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exported := map[string]bool{}
+	for _, symbol := range symbols {
+		if symbol.Section == elf.SHN_UNDEF {
+			continue
+		}
+		exported[symbol.Name] = true
+		switch {
+		case symbol.Name == tableSymbol:
+		case !strings.HasPrefix(symbol.Name, "mln_"):
+			t.Errorf("%s is exported, and is not a name of the library's", symbol.Name)
+		case elf.ST_TYPE(symbol.Info) != elf.STT_FUNC:
+			// The linker would copy it into the program, and the library's own code would go on with the original.
+			t.Errorf("%s is exported, and is not a function", symbol.Name)
+		}
+	}
+	if !exported[tableSymbol] {
+		t.Errorf("%s is not exported: no forked process can reach its engine", tableSymbol)
+	}
+
+	declared := map[string]bool{}
+	for _, d := range publicDeclarations(t) {
+		switch {
+		case d.Name == "" && d.Extern:
+			t.Errorf("include/%s:%d declares data; give access to it by a function", d.File, d.Line)
+		case d.Name == "" || d.Static:
+		case !exported[d.Name]:
+			t.Errorf("include/%s:%d declares %s, and the library does not export it", d.File, d.Line, d.Name)
+		}
+		if !d.Static {
+			declared[d.Name] = true
+		}
+	}
+	for name := range exported {
+		if name != tableSymbol && !declared[name] {
+			t.Errorf("%s is exported, and no header declares it", name)
+		}
+	}
+}
+
+// TestLibraryIdentity asserts what the loader goes by.
+func TestLibraryIdentity(t *testing.T) {
+	file, err := elf.Open(filepath.Join(libraryDirectory(t), "libmln.so"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	names, err := file.DynString(elf.DT_SONAME)
+	if err != nil || len(names) != 1 || names[0] != "libmln.so.1" {
+		t.Errorf("soname is %v (%v), want libmln.so.1", names, err)
+	}
+	if file.Section(".symtab") != nil || file.Section(".debug_info") != nil {
+		t.Error("the library is not stripped")
+	}
+	flags, err := file.DynValue(elf.DT_FLAGS_1)
+	if err != nil || len(flags) != 1 || elf.DynFlag1(flags[0])&elf.DF_1_NOW == 0 {
+		t.Errorf("DT_FLAGS_1 is %v (%v): symbols are not bound at load, so the table of their addresses stays writable", flags, err)
+	}
+}

@@ -1,0 +1,5 @@
+// expect-exit: 7
+int main(void)
+{
+    return 0;
+}

@@ -1,0 +1,9 @@
+#include "check.h"
+
+int main(void)
+{
+    FILE *file = fopen("forgotten", "w");
+    CHECK(file != NULL);
+    fclose(file);
+    return 0;
+}

@@ -1,0 +1,63 @@
+// Package main is the C library: libmln.so, built with -buildmode=c-shared.
+//
+// The public functions are C (the *.c files). What decides is Go, behind the table of entries in engine.h: one Go file
+// for each group of entries. An entry computes and returns; it never calls C, because its caller may be a process that
+// was forked and uses this copy's Go code together with another copy's C code.
+package main
+
+/*
+#cgo CFLAGS: -std=gnu11 -D_GNU_SOURCE -I${SRCDIR}/../include -Wall -Wextra -fexceptions -fstack-protector-strong
+#cgo LDFLAGS: ${SRCDIR}/exports.so
+#include "engine.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {}
+
+// maxPayload is the largest message that is accepted, in bytes.
+var maxPayload atomic.Uint32
+
+// engineConfigure is the entry configure of struct engine_table.
+//
+//export engineConfigure
+func engineConfigure(settings *C.struct_engine_settings) {
+	maxPayload.Store(uint32(settings.max_payload))
+}
+
+// result is an error as the entries return it: 0, or -errno.
+func result(err error) C.int {
+	if err == nil {
+		return 0
+	}
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return -C.int(errno)
+	}
+	return -C.int(unix.EIO)
+}
+
+// room makes sure that the stack below has room for a signal handler of the program.
+//
+// On a thread of the program Go code runs on a goroutine's stack, which is small and grows by need. A handler installed
+// without SA_ONSTACK would run there, and run over its end. Calling a function with a large frame makes the stack grow
+// once; it shrinks only when the garbage collector finds it mostly unused, and then by half.
+//
+//go:noinline
+func room(never bool) {
+	if never {
+		var frame [stackRoom]byte
+		touch(&frame)
+	}
+}
+
+const stackRoom = 96 << 10
+
+//go:noinline
+func touch(frame *[stackRoom]byte) { frame[0] = 1 }

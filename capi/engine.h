@@ -1,0 +1,166 @@
+/*
+ * engine.h - how the C side reaches the Go side.
+ *
+ * A process has one engine: the Go half of one loaded copy of this library. The first process uses the copy that the
+ * loader mapped; a process made by fork cannot use it any more (the runtime's threads are gone) and gets a pristine
+ * second copy. C code therefore never calls a Go function by name: it goes through the table of the copy in force.
+ *
+ * Go decides, C calls: an entry computes and returns, it never calls back. What it wants done (a handler called, a
+ * worker started) it says in a struct step.
+ *
+ * Results: 0 or more is success; a negative number is -errno.
+ */
+#ifndef MLN_ENGINE_H
+#define MLN_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+/* Directions of readiness; the values of core/event. */
+enum { ENGINE_READ = 1, ENGINE_WRITE = 2, ENGINE_ERROR = 4 };
+
+/* Special values of a descriptor's timeout, in milliseconds. */
+enum { ENGINE_NO_TIMEOUT = -1, ENGINE_KEEP_TIMEOUT = -2 };
+
+/* What a step asks of the C side. */
+enum step_kind {
+    STEP_NONE,     /* nothing: look at the loop's flags and ask again */
+    STEP_IDLE,     /* wait in epoll_wait, outside Go, and report what came in `collected` */
+    STEP_FD,       /* fn(ev, fd, data) */
+    STEP_TIMER,    /* fn(ev, data) */
+    STEP_FRAMES,   /* `count` messages of the channel `target` (mln_fork_t *) are in `frames` */
+    STEP_WRITABLE, /* the channel `target` takes bytes again */
+    STEP_CLOSED,   /* the channel `target` is at its end; `text`, if not empty, says what its peer did wrong */
+    STEP_EXITED,   /* the process of `target` (struct worker *) is gone and reaped; `text` says how, `delay` is the
+                      wait before it is started again if it is supervised */
+    STEP_START     /* start a process for `target` (struct worker *) now */
+};
+
+/* One received message. `data` is aligned to 8 bytes and valid until the step after the one that brought it. */
+struct frame {
+    uint32_t type;
+    uint32_t length;
+    void *data;
+};
+
+enum { STEP_FRAMES_MAX = 256, STEP_EVENTS_MAX = 128, STEP_TEXT_MAX = 240 };
+
+/* What passes between a loop's C side and its Go side; one a loop, in C memory. */
+struct step {
+    /* Set by the C side when it has something to do before the loop may sleep; any thread; atomic. */
+    uint32_t pending;
+    /* Set by the Go side while the loop sleeps or is about to: who sets `pending` writes to the eventfd then. Atomic. */
+    uint32_t sleeping;
+    /* in */
+    int32_t collected; /* how many of `events` the C side filled by waiting itself */
+    int32_t rounds;    /* return after each wait, with STEP_NONE, for the callback's sake */
+    int32_t handling;  /* how many handlers of messages are running: theirs stay valid whatever is read meanwhile */
+    /* out */
+    int32_t kind;      /* enum step_kind */
+    int32_t waited;    /* this call has waited: a new iteration begins */
+    int32_t more;      /* more is known to be ready: the next call will not wait */
+    int32_t fd;
+    uint32_t count;
+    int64_t delay; /* milliseconds */
+    uintptr_t fn;     /* a function, as a number like all that Go only passes on: */
+    uintptr_t data;   /* programs pass small integers for pointers, which its runtime does not tolerate */
+    uintptr_t target;
+    char text[STEP_TEXT_MAX];
+    struct frame frames[STEP_FRAMES_MAX];
+    struct epoll_event events[STEP_EVENTS_MAX];
+};
+
+/* What a descriptor is registered for. */
+struct interest {
+    uint32_t directions;
+    uint32_t one_shot;
+    uint32_t append;
+    int32_t timeout; /* milliseconds, or one of the special values */
+    uintptr_t fn;
+    uintptr_t data;
+};
+
+/* What the engine is told once, before anything else. */
+struct engine_settings {
+    uint32_t max_payload; /* bytes */
+};
+
+/* The Go entry points of one copy of the library. */
+struct engine_table {
+    /* Tells builds apart: a process must not mix two. */
+    const char *build;
+
+    void (*configure)(const struct engine_settings *settings);
+
+    /*
+     * Reads and parses the configuration file `path`. Returns 0 and a malloc'ed, flat description of the tree in
+     * *blob (*len bytes), or -1 and a malloc'ed, NUL-terminated sentence (file, line, column, cause) in *blob.
+     */
+    int (*conf_parse)(char *path, char **blob, size_t *len);
+
+    /* A loop; its four descriptors (epoll first, then the eventfd that wakes it) are put into fds. */
+    int64_t (*loop_new)(struct step *step, int *fds);
+    void (*loop_free)(int64_t loop);
+    /* What to do next, in loop->step. */
+    void (*loop_next)(int64_t loop);
+    int (*fd_set)(int64_t loop, int fd, struct interest *interest);
+    int (*fd_known)(int64_t loop, int fd);
+    int (*fd_clear)(int64_t loop, int fd);
+    int (*fd_on_timeout)(int64_t loop, int fd, uintptr_t fn, uintptr_t data);
+    uint64_t (*timer_set)(int64_t loop, uint32_t msec, uintptr_t fn, uintptr_t data);
+    int (*timer_cancel)(int64_t loop, uint64_t timer);
+
+    /* A channel (mln_fork_t *) of a worker (struct worker *, or NULL) on this loop: it is read, its frames come as steps. */
+    int (*channel_attach)(int64_t loop, int fd, uintptr_t channel, uintptr_t worker);
+    void (*channel_detach)(int64_t loop, int fd, uintptr_t channel);
+    /* Reads it now, whatever the loop knows, and puts what came into loop->step. */
+    void (*channel_receive)(int64_t loop, int fd, uintptr_t channel);
+    /* One STEP_WRITABLE, please. */
+    int (*channel_want_write)(int64_t loop, int fd, uintptr_t channel);
+
+    /* Watches the process of a worker. */
+    int (*worker_watch)(int64_t loop, uintptr_t worker, int pidfd);
+    /* Its channel was closed from this side: end the process unless it ends by itself soon. */
+    void (*worker_expire)(int64_t loop, uintptr_t worker);
+    /* It could not be started: a STEP_START comes later. */
+    void (*worker_retry)(int64_t loop, uintptr_t worker);
+    /* The loop forgets it. */
+    void (*worker_forget)(int64_t loop, uintptr_t worker);
+};
+
+/* The largest payload of a message where nothing is configured. */
+#define ENGINE_DEFAULT_MAX_PAYLOAD ((uint32_t)64 << 20)
+
+/* The largest payload of a message, in bytes. */
+uint32_t engine_max_payload(void);
+void engine_set_max_payload(uint32_t bytes);
+
+/* The engine of this process, loaded when needed; NULL, with errno set and a line in the log, when it cannot be had. */
+const struct engine_table *engine(void);
+
+/* The same without loading one: for what is only worth doing where an engine is. */
+const struct engine_table *engine_loaded(void);
+
+/*
+ * Tells processes apart: differs in every process that has an engine, and is 0 before the first. What belongs to one
+ * process (a loop, say) remembers it.
+ */
+uint64_t engine_generation(void);
+
+/*
+ * Makes sure that a child of this process can have an engine of its own: the image of the library is at hand and may be
+ * executed, and there is address space for a second runtime. 0, or -1 with errno and a line in the log.
+ */
+int engine_prepare_fork(void);
+
+/*
+ * In a child made by fork: forgets the parent's engine and loads a fresh one. 0, or -1 with errno and a line in the log.
+ * Signals should be blocked.
+ */
+int engine_renew(void);
+
+/* Part of the hook that runs in every child of fork(). */
+void engine_after_fork_child(void);
+
+#endif

@@ -1,0 +1,388 @@
+/*
+ * event.c - loops: the public functions, and the dispatch loop that calls the program's handlers.
+ *
+ * What is ready, expired or due is decided by the engine (core/event); this file asks for one step after another and
+ * makes the calls. So no Go frame is below a handler, which may fork, longjmp or throw.
+ */
+#include "loop.h"
+
+#include "channel.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BREAK_ONCE = 1, BREAK_KEPT = 2 };
+
+/* The loops of this process, so that a child can close what it inherits. */
+static mln_event_t *loops;
+static pthread_mutex_t loops_lock = PTHREAD_MUTEX_INITIALIZER;
+
+const struct engine_table *loop_engine(const mln_event_t *ev)
+{
+    const struct engine_table *go = engine();
+
+    if (go != NULL && ev->generation != engine_generation()) {
+        errno = ESTALE;
+        return NULL;
+    }
+    return go;
+}
+
+mln_event_t *mln_event_new(void)
+{
+    const struct engine_table *go = engine();
+    pthread_mutexattr_t recursive;
+    mln_event_t *ev;
+
+    if (go == NULL || (ev = calloc(1, sizeof *ev)) == NULL)
+        return NULL;
+    ev->generation = engine_generation();
+    ev->handle = go->loop_new(&ev->step, ev->fds);
+    if (ev->handle < 0) {
+        errno = (int)-ev->handle;
+        free(ev);
+        return NULL;
+    }
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&ev->turn, &recursive);
+    pthread_mutexattr_destroy(&recursive);
+    pthread_mutex_lock(&loops_lock);
+    ev->next = loops;
+    if (loops != NULL)
+        loops->prev = ev;
+    loops = ev;
+    pthread_mutex_unlock(&loops_lock);
+    return ev;
+}
+
+mln_event_t *mln_event_init(mln_u32_t is_main)
+{
+    (void)is_main;
+    return mln_event_new();
+}
+
+static void unlink_loop(mln_event_t *ev)
+{
+    pthread_mutex_lock(&loops_lock);
+    if (ev->prev != NULL)
+        ev->prev->next = ev->next;
+    else if (loops == ev)
+        loops = ev->next;
+    if (ev->next != NULL)
+        ev->next->prev = ev->prev;
+    ev->prev = ev->next = NULL;
+    pthread_mutex_unlock(&loops_lock);
+}
+
+void mln_event_free(mln_event_t *ev)
+{
+    const struct engine_table *go;
+
+    if (ev == NULL)
+        return;
+    go = engine_loaded();
+    if (go != NULL && ev->generation == engine_generation()) {
+        if (ev->outermost != NULL) { /* one of its handlers asks */
+            ev->doomed = 1;
+            mln_event_break_set(ev);
+            return;
+        }
+        unlink_loop(ev);
+        channel_loop_gone(ev);
+        worker_loop_gone(ev);
+        go->loop_free(ev->handle);
+    }
+    loop_signals_forget(ev);
+    free(ev);
+}
+
+void mln_event_destroy(mln_event_t *ev)
+{
+    mln_event_free(ev);
+}
+
+void loop_before_fork(void)
+{
+    pthread_mutex_lock(&loops_lock);
+}
+
+void loop_after_fork_parent(void)
+{
+    pthread_mutex_unlock(&loops_lock);
+}
+
+void loop_after_fork_child(void)
+{
+    mln_event_t *ev, *next;
+
+    loops_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    for (ev = loops; ev != NULL; ev = next) {
+        next = ev->next;
+        for (size_t i = 0; i < sizeof ev->fds / sizeof ev->fds[0]; ++i)
+            close(ev->fds[i]);
+        ev->prev = ev->next = NULL;
+        ev->unsent = NULL;
+    }
+    loops = NULL;
+}
+
+/* ---- registrations ---- */
+
+/* Without a word about it a descriptor becomes blocking, as the interface has it. */
+static int set_blocking(int fd, mln_u32_t flag, int append_to_known)
+{
+    int flags, wanted;
+
+    if (!(flag & (M_EV_NONBLOCK | M_EV_BLOCK)) && append_to_known)
+        return 0;
+    if ((flags = fcntl(fd, F_GETFL)) < 0)
+        return -1;
+    wanted = flag & M_EV_NONBLOCK ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+    return wanted == flags ? 0 : fcntl(fd, F_SETFL, wanted);
+}
+
+static int result(int code)
+{
+    if (code >= 0)
+        return 0;
+    errno = -code;
+    return -1;
+}
+
+int mln_event_fd_set(mln_event_t *ev, int fd, mln_u32_t flag, int timeout_ms, void *data, ev_fd_handler fd_handler)
+{
+    const struct engine_table *go = loop_engine(ev);
+    struct interest interest;
+    int known;
+
+    if (go == NULL)
+        return -1;
+    if (fd < 0 || (flag & ~M_EV_FD_MASK) || ((flag & M_EV_CLR) && flag != M_EV_CLR) ||
+        (flag & (M_EV_NONBLOCK | M_EV_BLOCK)) == (M_EV_NONBLOCK | M_EV_BLOCK)) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (flag == M_EV_CLR)
+        return result(go->fd_clear(ev->handle, fd));
+    known = flag & M_EV_APPEND && go->fd_known(ev->handle, fd);
+    if (set_blocking(fd, flag, known) != 0)
+        return -1;
+    interest = (struct interest){
+        .directions = flag & M_EV_RSE_MASK,
+        .one_shot = (flag & M_EV_ONESHOT) != 0,
+        .append = (flag & M_EV_APPEND) != 0,
+        .timeout = timeout_ms >= 0 ? timeout_ms
+                   : timeout_ms == M_EV_UNMODIFIED ? ENGINE_KEEP_TIMEOUT : ENGINE_NO_TIMEOUT,
+        .fn = (uintptr_t)fd_handler,
+        .data = (uintptr_t)data,
+    };
+    return result(go->fd_set(ev->handle, fd, &interest));
+}
+
+int mln_event_set_fd(mln_event_t *ev, int fd, mln_u32_t flag, int timeout_ms, void *data, ev_fd_handler fd_handler)
+{
+    return mln_event_fd_set(ev, fd, flag, timeout_ms, data, fd_handler);
+}
+
+void mln_event_fd_timeout_handler_set(mln_event_t *ev, int fd, void *data, ev_fd_handler timeout_handler)
+{
+    const struct engine_table *go = loop_engine(ev);
+
+    if (go != NULL)
+        (void)go->fd_on_timeout(ev->handle, fd, (uintptr_t)timeout_handler, (uintptr_t)data);
+}
+
+void mln_event_set_fd_timeout_handler(mln_event_t *ev, int fd, void *data, ev_fd_handler timeout_handler)
+{
+    mln_event_fd_timeout_handler_set(ev, fd, data, timeout_handler);
+}
+
+mln_event_timer_t *mln_event_timer_set(mln_event_t *ev, mln_u32_t msec, void *data, ev_tm_handler tm_handler)
+{
+    const struct engine_table *go = loop_engine(ev);
+
+    if (go == NULL)
+        return NULL;
+    return (mln_event_timer_t *)(uintptr_t)go->timer_set(ev->handle, msec, (uintptr_t)tm_handler, (uintptr_t)data);
+}
+
+int mln_event_set_timer(mln_event_t *ev, mln_u32_t msec, void *data, ev_tm_handler tm_handler)
+{
+    return mln_event_timer_set(ev, msec, data, tm_handler) == NULL ? -1 : 0;
+}
+
+void mln_event_timer_cancel(mln_event_t *ev, mln_event_timer_t *timer)
+{
+    const struct engine_table *go = loop_engine(ev);
+
+    if (go != NULL)
+        (void)go->timer_cancel(ev->handle, (uint64_t)(uintptr_t)timer);
+}
+
+void mln_event_callback_set(mln_event_t *ev, dispatch_callback dc, void *dc_data)
+{
+    ev->callback_data = dc_data;
+    ev->callback = dc;
+    ev->step.rounds = dc != NULL;
+}
+
+void mln_event_set_callback(mln_event_t *ev, dispatch_callback dc, void *dc_data)
+{
+    mln_event_callback_set(ev, dc, dc_data);
+}
+
+/* ---- breaking ---- */
+
+void loop_notify(mln_event_t *ev)
+{
+    static const uint64_t one = 1;
+    int saved;
+
+    __atomic_store_n(&ev->step.pending, 1, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&ev->step.sleeping, __ATOMIC_SEQ_CST))
+        return;
+    saved = errno;
+    (void)!write(ev->fds[1], &one, sizeof one); /* full: it is about to wake anyway */
+    errno = saved;
+}
+
+void mln_event_set_break(mln_event_t *ev)
+{
+    atomic_store(&ev->broken, BREAK_ONCE);
+    loop_notify(ev);
+}
+
+void mln_event_break_set(mln_event_t *ev)
+{
+    atomic_store(&ev->broken, BREAK_KEPT);
+    loop_notify(ev);
+}
+
+void mln_event_break_reset(mln_event_t *ev)
+{
+    atomic_store(&ev->broken, 0);
+}
+
+int loop_finished(const mln_event_t *ev, uint64_t generation)
+{
+    /* In a child the loop may be freed already: the generation is asked first. */
+    return generation != engine_generation() || atomic_load_explicit(&ev->broken, memory_order_relaxed) != 0;
+}
+
+/* ---- dispatch ---- */
+
+static void wait_outside(mln_event_t *ev)
+{
+    int n = epoll_wait(ev->fds[0], ev->step.events, STEP_EVENTS_MAX, -1);
+
+    __atomic_store_n(&ev->step.sleeping, 0, __ATOMIC_SEQ_CST);
+    ev->step.collected = n > 0 ? n : 0;
+}
+
+/* Does what the engine asks. */
+static void perform(mln_event_t *ev, uint64_t generation)
+{
+    struct step *step = &ev->step;
+
+    switch (step->kind) {
+    case STEP_IDLE:
+        wait_outside(ev);
+        break;
+    case STEP_FD:
+        if (step->fn != 0)
+            ((ev_fd_handler)step->fn)(ev, step->fd, (void *)step->data);
+        break;
+    case STEP_TIMER:
+        if (step->fn != 0)
+            ((ev_tm_handler)step->fn)(ev, (void *)step->data);
+        break;
+    case STEP_FRAMES:
+        channel_deliver(ev, generation);
+        break;
+    case STEP_WRITABLE:
+        channel_writable(ev, (mln_fork_t *)step->target);
+        break;
+    case STEP_CLOSED:
+        channel_closed(ev, (mln_fork_t *)step->target, step->text);
+        break;
+    case STEP_EXITED:
+        worker_exited(ev, (struct worker *)step->target, step->text, step->delay);
+        break;
+    case STEP_START:
+        worker_start_again(ev, (struct worker *)step->target);
+        break;
+    default:
+        break;
+    }
+}
+
+/*
+ * One step after another until the loop is broken, or this process is another one: a handler forked. Then nothing of ev
+ * may be touched, since the child may have freed it.
+ */
+static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generation, int nested)
+{
+    struct step *step = &ev->step;
+    int waited = 1;
+
+    /* What a break left behind comes first. */
+    channel_deliver(ev, generation);
+    while (!loop_finished(ev, generation)) {
+        if (waited && ev->callback != NULL) {
+            ev->callback(ev, ev->callback_data);
+            if (loop_finished(ev, generation))
+                return;
+        }
+        if (__atomic_load_n(&step->pending, __ATOMIC_RELAXED)) {
+            __atomic_store_n(&step->pending, 0, __ATOMIC_SEQ_CST);
+            loop_signals_deliver(ev, generation);
+            if (loop_finished(ev, generation))
+                return;
+            channel_flush(ev);
+        }
+        go->loop_next(ev->handle);
+        waited = step->waited;
+        perform(ev, generation);
+        if (generation != engine_generation())
+            return;
+        /* Answers leave at once when nothing else is ready; otherwise together, before the loop waits. */
+        if (!step->more && ev->unsent != NULL)
+            channel_flush(ev);
+        if (!nested)
+            channel_bury();
+    }
+}
+
+void mln_event_dispatch(mln_event_t *ev)
+{
+    const struct engine_table *go = loop_engine(ev);
+    uint64_t generation = engine_generation();
+    char *frame = __builtin_frame_address(0);
+    int nested;
+
+    if (go == NULL)
+        return;
+    pthread_mutex_lock(&ev->turn);
+    /* The stack grows down: a dispatch whose frame is not below the outermost one has outlived it, by longjmp or an
+       exception. */
+    nested = ev->outermost != NULL && frame < ev->outermost;
+    if (!nested) {
+        ev->outermost = frame;
+        ev->step.handling = 0;
+    }
+    run(ev, go, generation, nested);
+    if (generation != engine_generation())
+        return; /* the child's: the loop is its parent's */
+    if (atomic_load(&ev->broken) == BREAK_ONCE)
+        atomic_store(&ev->broken, 0);
+    if (!nested)
+        ev->outermost = NULL;
+    pthread_mutex_unlock(&ev->turn);
+    if (ev->doomed && !nested)
+        mln_event_free(ev);
+}

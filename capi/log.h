@@ -1,0 +1,111 @@
+/*
+ * log.h - what the C files of the library use of the log, and what its own files share.
+ *
+ *   log.c         the public functions and the life of the state
+ *   log_format.c  specifiers and prefix: from a message to a line
+ *   log_output.c  where a line goes
+ *   log_file.c    paths, the log file, the pid file
+ *   log_lock.c    the lock, and what happens to it at a fork
+ */
+#ifndef LOG_H
+#define LOG_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "mln_conf.h"
+#include "mln_log.h"
+
+/* ---- for all files ---- */
+
+/*
+ * Prints a printf-style message as one line. Control characters in the text come out as \xNN, so that what a peer or a
+ * file contains can never forge a line of its own. No newline at the end of `fmt`. errno is left as it was.
+ *
+ *     void log_line(mln_log_level_t level, const char *fmt, ...);
+ */
+#define log_line(level, ...) log_line_at((level), __FILE__, __func__, __LINE__, __VA_ARGS__)
+
+void log_line_at(mln_log_level_t level, const char *file, const char *func, int line, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/*
+ * Around a fork: no other thread is inside the log when the child is made, so that its copy is whole. The three are
+ * registered with pthread_atfork when the library is loaded; code that makes processes by other means calls them itself.
+ * Pairs may nest.
+ */
+void log_before_fork(void);
+void log_after_fork_parent(void);
+void log_after_fork_child(void);
+
+/*
+ * Opens the log like mln_log_init(), but leaves the pid file alone when `write_pid_file` is false, because another
+ * process is going to survive. `in_daemon` true: lines go to the file only, whatever key `daemon` says.
+ */
+int log_start(mln_conf_t *cf, bool in_daemon, bool write_pid_file);
+
+/* Writes the id of this process into the pid file. 0 (also while no file is open), or -1 after a message. */
+int log_pid_file_write(void);
+
+/*
+ * Hands log file, pid file and (when it belongs to this program alone) their folder to another account, so that it can
+ * reopen them later. What cannot be handed over is reported and left.
+ */
+void log_give_to(uid_t uid, gid_t gid);
+
+/* The files of a log; each string from malloc. */
+struct log_paths {
+    char *dir;
+    char *file;
+    char *pid;
+};
+
+/* Works out the files of a log by a configuration, NULL allowed, without touching them. 0, or -1 after a message. */
+int log_paths_from_conf(mln_conf_t *cf, struct log_paths *paths);
+void log_paths_free(struct log_paths *paths);
+
+/* ---- among the files of the log ---- */
+
+/* A text that grows: on the stack as long as it is short, then from malloc. */
+struct log_text {
+    char *data;
+    size_t length;
+    size_t capacity;
+    char fixed[1024];
+};
+
+void log_text_init(struct log_text *text);
+void log_text_release(struct log_text *text);
+void log_text_append(struct log_text *text, const void *bytes, size_t n);
+
+/* A line, ready to be written. The word of its level, "ERROR" for instance, lies at word_start, word_length bytes. */
+struct log_record {
+    struct log_text text;
+    mln_log_level_t level;
+    size_t word_start;
+    size_t word_length;
+};
+
+/* Fills `record` with prefix and message; log_text_release(&record->text) afterwards. */
+void log_format(struct log_record *record, mln_log_level_t level, const char *file, const char *func, int line,
+                const char *fmt, va_list args);
+
+/* Write to the places where lines go. Bytes that reached the first of them, or -1 with errno set. */
+ssize_t log_output_record(const mln_log_t *log, const struct log_record *record);
+ssize_t log_output_bytes(const mln_log_t *log, const void *bytes, size_t n);
+
+/* Opens the log file for append, after creating its folder if need be. Its descriptor, or -1 after a message. */
+int log_file_open(const struct log_paths *paths);
+
+/* Writes the id of this process into the file `path`. 0, or -1 after a message. */
+int log_pid_file_write_to(const char *path);
+
+/*
+ * The lock of the log. The thread that holds it may take it again: its signal handlers and a custom logger do.
+ */
+void log_lock(void);
+void log_unlock(void);
+
+#endif

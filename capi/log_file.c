@@ -1,0 +1,213 @@
+/*
+ * The files of the log: their paths, the log file, the pid file, and to whom they belong.
+ */
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mln_path.h"
+#include "setting.h"
+
+#define PID_FILE_NAME "melon.pid"
+
+/* Whether this process created the folder of its log, so that nobody else's files are in it. */
+static bool folder_created;
+
+void log_paths_free(struct log_paths *paths)
+{
+    free(paths->dir);
+    free(paths->file);
+    free(paths->pid);
+    *paths = (struct log_paths){0};
+}
+
+__attribute__((format(printf, 1, 2))) static char *print_new(const char *format, ...)
+{
+    char *text;
+    va_list args;
+
+    va_start(args, format);
+    int n = vasprintf(&text, format, args);
+    va_end(args);
+    return n < 0 ? NULL : text;
+}
+
+/* The log file that the configuration asks for, from malloc; NULL after a message. */
+static char *file_from_conf(mln_conf_t *cf)
+{
+    const char *path = NULL;
+    if (setting_string(cf, "log_path", &path) < 0)
+        return NULL;
+
+    char *file;
+    if (path == NULL) {
+        path = mln_path_log();
+        file = path == NULL ? NULL : strdup(path);
+    } else if (*path == '/' || *path == '.' || *path == '\0') {
+        file = strdup(path);
+    } else {
+        file = print_new("%s/%s", mln_path(), path);
+    }
+    if (file == NULL) {
+        log_line(error, "log: no memory for the path of the log file");
+        return NULL;
+    }
+    size_t length = strlen(file);
+    if (length == 0 || file[length - 1] == '/') {
+        log_line(error, "log: log_path \"%s\" does not name a file; give it the path of the log file", file);
+        free(file);
+        return NULL;
+    }
+    return file;
+}
+
+int log_paths_from_conf(mln_conf_t *cf, struct log_paths *paths)
+{
+    *paths = (struct log_paths){0};
+    paths->file = file_from_conf(cf);
+    if (paths->file == NULL)
+        return -1;
+
+    const char *slash = strrchr(paths->file, '/');
+    if (slash == NULL)
+        paths->dir = strdup(".");
+    else if (slash == paths->file)
+        paths->dir = strdup("/");
+    else
+        paths->dir = strndup(paths->file, (size_t)(slash - paths->file));
+    if (paths->dir != NULL)
+        paths->pid = print_new("%s/" PID_FILE_NAME, strcmp(paths->dir, "/") == 0 ? "" : paths->dir);
+    if (paths->pid == NULL) {
+        log_line(error, "log: no memory for the paths of the log");
+        log_paths_free(paths);
+        return -1;
+    }
+    return 0;
+}
+
+static int make_folder(const char *dir)
+{
+    if (mkdir(dir, 0755) == 0) {
+        folder_created = true;
+        return 0;
+    }
+    /* Where nothing can be created, the kernel may say so before it says that the folder is there. */
+    int cause = errno;
+    struct stat status;
+    if (stat(dir, &status) == 0 && S_ISDIR(status.st_mode)) {
+        if (strcmp(dir, mln_log_dir_path()) != 0)
+            folder_created = false;
+        return 0;
+    }
+    if (cause == EEXIST)
+        cause = ENOTDIR;
+    log_line(error, "log: cannot create the folder %s: %s; the folder above it has to exist and to be writable", dir,
+             strerror(cause));
+    return -1;
+}
+
+/* Moves a descriptor out of 0..2, which a daemon overwrites. */
+static int above_stderr(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int cause = errno;
+    close(fd);
+    errno = cause;
+    return moved;
+}
+
+int log_file_open(const struct log_paths *paths)
+{
+    if (make_folder(paths->dir) < 0)
+        return -1;
+    /* Not blocking: opening a named pipe that nobody reads would wait for ever. Writing may block all right. */
+    int flags = O_WRONLY | O_CREAT | O_APPEND;
+    int fd = above_stderr(open(paths->file, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644));
+    if (fd < 0) {
+        log_line(error, "log: cannot open %s for append: %s; see key log_path of the configuration", paths->file,
+                 strerror(errno));
+        return -1;
+    }
+    fcntl(fd, F_SETFL, O_APPEND);
+    return fd;
+}
+
+int log_pid_file_write_to(const char *path)
+{
+    char text[24];
+    int n = snprintf(text, sizeof text, "%ld", (long)getpid());
+
+    /* No symbolic link: the folder may belong to an account with fewer rights than this process has. */
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+    bool written = fd >= 0 && write(fd, text, (size_t)n) == n;
+    int cause = errno;
+    if (fd >= 0)
+        close(fd);
+    if (!written) {
+        log_line(error, "log: cannot write the process id into %s: %s", path, strerror(cause));
+        return -1;
+    }
+    return 0;
+}
+
+/* Hands over a file unless it is special, reached by a symbolic link or known by another name as well. */
+static void give_file(const char *path, uid_t uid, gid_t gid)
+{
+    struct stat status;
+    int fd = open(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, &status) < 0)
+        log_line(warn, "log: cannot hand %s over to user %ld: %s", path, (long)uid, strerror(errno));
+    else if (!S_ISREG(status.st_mode) || status.st_nlink != 1)
+        log_line(warn, "log: %s stays with its owner: it is not a regular file with a single name", path);
+    else if (fchown(fd, uid, gid) < 0)
+        log_line(warn, "log: cannot hand %s over to user %ld: %s", path, (long)uid, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Whether a folder belongs to this program: created by it, or part of its installation. */
+static bool is_own_folder(const char *dir)
+{
+    const char *installation = mln_path();
+    size_t length = strlen(installation);
+    while (length > 0 && installation[length - 1] == '/')
+        length--;
+    return folder_created
+           || (length > 0 && strncmp(dir, installation, length) == 0 && dir[length] == '/' && strstr(dir, "..") == NULL);
+}
+
+static void give_folder(const char *dir, uid_t uid, gid_t gid)
+{
+    /* A folder such as /var/log in other hands would give those hands every other program's logs. */
+    if (!is_own_folder(dir)) {
+        struct stat status;
+        if (stat(dir, &status) < 0 || status.st_uid != uid)
+            log_line(warn, "log: the folder %s keeps its owner; if user %ld has to create files there, chown it", dir,
+                     (long)uid);
+        return;
+    }
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fchown(fd, uid, gid) < 0)
+        log_line(warn, "log: cannot hand %s over to user %ld: %s", dir, (long)uid, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
+void log_give_to(uid_t uid, gid_t gid)
+{
+    const mln_log_t *log = mln_log_state();
+    if (!log->init)
+        return;
+    give_file(log->log_path, uid, gid);
+    give_file(log->pid_path, uid, gid);
+    give_folder(log->dir_path, uid, gid);
+}

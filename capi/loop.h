@@ -1,0 +1,61 @@
+/*
+ * loop.h - the C side of an event loop, shared by the files that add to it: event.c (descriptors, timers, dispatch),
+ * signal.c (signals in loop context), channel.c (messages), worker.c (processes).
+ */
+#ifndef MLN_LOOP_H
+#define MLN_LOOP_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "engine.h"
+#include "mln_event.h"
+#include "mln_fork.h"
+
+struct signal_watch;
+
+struct mln_event_s {
+    uint64_t generation; /* of the process that the loop belongs to */
+    int64_t handle;      /* the engine's name of it */
+    int fds[4];          /* the engine's descriptors for it: epoll, wake-up, and two more */
+    atomic_int broken;   /* 0, or which kind of break was asked for */
+    int doomed;          /* to be freed when its dispatch returns */
+    dispatch_callback callback;
+    void *callback_data;
+
+    pthread_mutex_t turn; /* held by the thread that dispatches; recursive */
+    char *outermost;      /* frame address of the outermost dispatch, or NULL */
+
+    mln_fork_t *sender;     /* whose messages of step.frames are being delivered */
+    uint32_t next_frame;    /* the first of them that no handler has seen */
+    mln_fork_t *unsent;     /* channels with bytes to be written; under the channel lock */
+
+    struct signal_watch *watches; /* handlers of signals, in the order in which they were added */
+    int watches_walked;           /* they are being called */
+    atomic_uint signals[NSIG];    /* delivered and not yet handled */
+
+    struct mln_event_s *prev, *next; /* the loops of this process */
+    struct step step;
+};
+
+/* The engine, if the loop is one of this process; else NULL with errno set. */
+const struct engine_table *loop_engine(const mln_event_t *ev);
+
+/* Makes sure that the loop looks at what the C side has for it before it sleeps, or wakes it. Safe in signal handlers. */
+void loop_notify(mln_event_t *ev);
+
+/* Whether its dispatch has to return: it was broken, or this process is not the one that began the dispatch. */
+int loop_finished(const mln_event_t *ev, uint64_t generation);
+
+/* Calls the handlers of signals that were delivered. */
+void loop_signals_deliver(mln_event_t *ev, uint64_t generation);
+void loop_signals_forget(mln_event_t *ev);
+void loop_signals_after_fork_child(void);
+
+/* Around a fork. In the child the parent's loops are nobody's: their descriptors are closed. */
+void loop_before_fork(void);
+void loop_after_fork_parent(void);
+void loop_after_fork_child(void);
+
+#endif

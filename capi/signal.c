@@ -1,0 +1,184 @@
+/*
+ * signal.c - signals whose handlers run in loop context.
+ *
+ * What the system calls only counts the signal in every loop that listens and wakes it: no lock, no allocation, no call
+ * of Go, which from a signal handler would end the process.
+ */
+#include "loop.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+
+struct signal_watch {
+    struct signal_watch *next;
+    int signo;
+    ev_sig_handler handler; /* NULL: removed while it was walked over */
+    void *data;
+};
+
+/* The loops that listen. A slot is emptied before its loop is freed, and `delivering` tells whether somebody still looks. */
+enum { LISTENERS_MAX = 256 };
+static _Atomic(mln_event_t *) listeners[LISTENERS_MAX];
+static atomic_int delivering;
+
+static void on_signal(int signo)
+{
+    atomic_fetch_add(&delivering, 1);
+    for (int i = 0; i < LISTENERS_MAX; ++i) {
+        mln_event_t *ev = atomic_load(&listeners[i]);
+
+        if (ev == NULL)
+            continue;
+        atomic_fetch_add(&ev->signals[signo], 1);
+        loop_notify(ev);
+    }
+    atomic_fetch_sub(&delivering, 1);
+}
+
+static int listen_to_signals(mln_event_t *ev)
+{
+    mln_event_t *empty;
+
+    for (int i = 0; i < LISTENERS_MAX; ++i)
+        if (atomic_load(&listeners[i]) == ev)
+            return 0;
+    for (int i = 0; i < LISTENERS_MAX; ++i) {
+        empty = NULL;
+        if (atomic_compare_exchange_strong(&listeners[i], &empty, ev))
+            return 0;
+    }
+    errno = ENOSPC;
+    return -1;
+}
+
+/* Whether a loop of this process still handles the signal. */
+static int watched(int signo)
+{
+    for (int i = 0; i < LISTENERS_MAX; ++i) {
+        mln_event_t *ev = atomic_load(&listeners[i]);
+
+        if (ev == NULL || ev->generation != engine_generation())
+            continue;
+        for (const struct signal_watch *w = ev->watches; w != NULL; w = w->next)
+            if (w->signo == signo && w->handler != NULL)
+                return 1;
+    }
+    return 0;
+}
+
+static void sweep(mln_event_t *ev)
+{
+    struct signal_watch **at = &ev->watches;
+
+    while (*at != NULL) {
+        struct signal_watch *w = *at;
+
+        if (w->handler != NULL) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        free(w);
+    }
+}
+
+static int watch(mln_event_t *ev, int signo, void *data, ev_sig_handler handler)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
+    struct signal_watch **at = &ev->watches, *w;
+
+    if (listen_to_signals(ev) != 0 || (w = malloc(sizeof *w)) == NULL)
+        return -1;
+    *w = (struct signal_watch){NULL, signo, handler, data};
+    sigemptyset(&action.sa_mask);
+    if (sigaction(signo, &action, NULL) != 0) {
+        free(w);
+        return -1;
+    }
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = w;
+    return 0;
+}
+
+static int unwatch(mln_event_t *ev, int signo, void *data, ev_sig_handler handler)
+{
+    for (struct signal_watch *w = ev->watches; w != NULL; w = w->next) {
+        if (w->signo != signo || w->handler != handler || w->data != data)
+            continue;
+        w->handler = NULL;
+        if (!ev->watches_walked)
+            sweep(ev);
+        if (!watched(signo))
+            (void)signal(signo, SIG_DFL);
+        return 0;
+    }
+    errno = ENOENT;
+    return -1;
+}
+
+int mln_event_set_signal(mln_event_t *ev, mln_u32_t flag, int signo, void *data, ev_sig_handler handler)
+{
+    if (loop_engine(ev) == NULL)
+        return -1;
+    if (signo <= 0 || signo >= NSIG || handler == NULL || (flag != M_EV_SET && flag != M_EV_UNSET)) {
+        errno = EINVAL;
+        return -1;
+    }
+    return flag == M_EV_SET ? watch(ev, signo, data, handler) : unwatch(ev, signo, data, handler);
+}
+
+void loop_signals_deliver(mln_event_t *ev, uint64_t generation)
+{
+    if (ev->watches == NULL)
+        return;
+    ++ev->watches_walked;
+    for (int signo = 1; signo < NSIG; ++signo) {
+        for (unsigned times = atomic_exchange(&ev->signals[signo], 0); times > 0; --times) {
+            /* One that is added by a handler is at the end of the list and hears of this signal, too. */
+            for (struct signal_watch *w = ev->watches; w != NULL; w = w->next) {
+                if (w->signo != signo || w->handler == NULL)
+                    continue;
+                w->handler(ev, signo, w->data);
+                if (generation != engine_generation())
+                    return;
+            }
+            if (loop_finished(ev, generation)) { /* the rest belongs to the next dispatch */
+                atomic_fetch_add(&ev->signals[signo], times - 1);
+                loop_notify(ev);
+                --ev->watches_walked;
+                return;
+            }
+        }
+    }
+    if (--ev->watches_walked == 0)
+        sweep(ev);
+}
+
+void loop_signals_forget(mln_event_t *ev)
+{
+    int ours = ev->generation == engine_generation();
+
+    for (int i = 0; i < LISTENERS_MAX; ++i) {
+        mln_event_t *mine = ev;
+        atomic_compare_exchange_strong(&listeners[i], &mine, NULL);
+    }
+    while (atomic_load(&delivering) != 0)
+        sched_yield();
+    for (struct signal_watch *w = ev->watches, *next; w != NULL; w = next) {
+        next = w->next;
+        if (ours && w->handler != NULL && !watched(w->signo))
+            (void)signal(w->signo, SIG_DFL);
+        free(w);
+    }
+    ev->watches = NULL;
+}
+
+void loop_signals_after_fork_child(void)
+{
+    for (int i = 0; i < LISTENERS_MAX; ++i)
+        atomic_store(&listeners[i], NULL);
+    atomic_store(&delivering, 0);
+}

@@ -1,0 +1,168 @@
+/*
+ * Daemon and account.
+ *
+ * Whatever can fail for a reason that the person at the terminal can mend is done or looked up before the process
+ * leaves the terminal.
+ */
+#include "tools.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "log.h"
+#include "mln_path.h"
+#include "setting.h"
+
+/* The account to change to. */
+struct account {
+    char *name; /* NULL: none; from malloc */
+    uid_t uid;
+    gid_t gid;
+};
+
+static int account_from_conf(mln_conf_t *cf, struct account *account)
+{
+    const char *name = NULL;
+    *account = (struct account){0};
+    if (setting_string(cf, "user", &name) < 0)
+        return -1;
+    if (name == NULL)
+        return 0;
+
+    errno = 0;
+    struct passwd *entry = getpwnam(name);
+    if (entry == NULL) {
+        log_line(error, "configuration: there is no account \"%s\" (key user)%s%s", name, errno == 0 ? "" : ": ",
+                 errno == 0 ? "" : strerror(errno));
+        return -1;
+    }
+    account->uid = entry->pw_uid;
+    account->gid = entry->pw_gid;
+    account->name = strdup(name);
+    if (account->name == NULL) {
+        log_line(error, "no memory for the name of the account \"%s\"", name);
+        return -1;
+    }
+    return 0;
+}
+
+/* What the child of leave_terminal() does before it goes on. */
+static int settle(int null_fd)
+{
+    setsid(); /* a new process leads no group: this cannot fail */
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        dup2(null_fd, fd);
+    /* At once, with signals blocked: the handlers of the engine that stayed behind must not run here. */
+    return engine_renew();
+}
+
+/* Continues in a child process without a terminal. -1 after a message. */
+static int leave_terminal(void)
+{
+    const char *null_device = mln_path_null();
+    int null_fd = open(null_device, O_RDWR | O_CLOEXEC);
+    if (null_fd < 0) {
+        log_line(error, "cannot become a daemon: cannot open %s: %s", null_device, strerror(errno));
+        return -1;
+    }
+    if (engine_prepare_fork() < 0) {
+        close(null_fd);
+        return -1;
+    }
+
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    /* What stdio holds would come out twice, once from each process. */
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0)
+        log_line(error, "cannot become a daemon: fork: %s", strerror(errno));
+    /* Without atexit handlers: what they would remove is in use by the process that continues. */
+    if (pid > 0)
+        _exit(0);
+    int result = pid < 0 ? -1 : settle(null_fd);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (null_fd > STDERR_FILENO)
+        close(null_fd);
+    return result;
+}
+
+static int refuse_identity(const char *step, uid_t uid, gid_t gid)
+{
+    log_line(error, "cannot continue as user %ld, group %ld: %s: %s; start as root or remove the key user", (long)uid,
+             (long)gid, step, strerror(errno));
+    return -1;
+}
+
+/* Makes real, effective and saved ids the same, and sees to it that there is no way back. */
+static int fix_ids(uid_t uid, gid_t gid)
+{
+    uid_t ruid, euid, suid;
+    gid_t rgid, egid, sgid;
+
+    /* The group first: without the user's privileges it could not be changed any more. */
+    if (setresgid(gid, gid, gid) < 0)
+        return refuse_identity("setgid", uid, gid);
+    if (setresuid(uid, uid, uid) < 0)
+        return refuse_identity("setuid", uid, gid);
+
+    if (getresuid(&ruid, &euid, &suid) < 0 || getresgid(&rgid, &egid, &sgid) < 0 || ruid != uid || euid != uid
+        || suid != uid || rgid != gid || egid != gid || sgid != gid)
+    {
+        errno = EPERM;
+        return refuse_identity("the ids did not change", uid, gid);
+    }
+    if (uid != 0 && setuid(0) == 0) {
+        errno = EPERM;
+        return refuse_identity("root's privileges can be had back", uid, gid);
+    }
+    return 0;
+}
+
+static int change_account(const struct account *account)
+{
+    /* Whoever starts the program under the right account already needs no privilege for it. */
+    if (geteuid() != 0 && getuid() == account->uid && geteuid() == account->uid && getgid() == account->gid)
+        return fix_ids(account->uid, account->gid);
+
+    log_give_to(account->uid, account->gid);
+    /* Groups of the old account, root's for instance, would otherwise stay. */
+    if (initgroups(account->name, account->gid) < 0)
+        return refuse_identity("initgroups", account->uid, account->gid);
+    return fix_ids(account->uid, account->gid);
+}
+
+static int start(mln_conf_t *cf, const struct account *account, bool daemon_mode)
+{
+    if (log_start(cf, false, false) < 0)
+        return -1;
+    if (daemon_mode && leave_terminal() < 0)
+        return -1;
+    if (log_pid_file_write() < 0)
+        return -1;
+    if (account->name != NULL)
+        return change_account(account);
+    return fix_ids(getuid(), getgid());
+}
+
+int mln_daemon(void)
+{
+    mln_conf_t *cf = mln_conf();
+    struct account account;
+    bool daemon_mode = false;
+
+    if (setting_switch(cf, "daemon", &daemon_mode) < 0 || account_from_conf(cf, &account) < 0)
+        return -1;
+    int result = start(cf, &account, daemon_mode);
+    free(account.name);
+    return result;
+}

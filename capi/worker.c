@@ -1,0 +1,568 @@
+/*
+ * worker.c - the processes of a master: forking and executing them, and what happens when they end.
+ *
+ * When one is started again, and after how long a wait, is decided by the engine (core/fork); the forks are made here,
+ * with no Go frame on the stack.
+ */
+#include "worker.h"
+
+#include "channel.h"
+#include "handlers.h"
+#include "log.h"
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* How long a program may take from fork to exec before the master goes on without knowing. */
+enum { EXEC_WAIT_MS = 5000 };
+
+static struct worker *workers;                /* every process, and those that wait to be started again */
+static mln_fork_t *first_channel, *last_channel; /* what the program sees: the live ones, oldest first */
+static mln_u64_t serials;
+
+static clr_handler clear_handler;
+static void *clear_data;
+static int ignored_signal;
+static __thread int executing; /* the fork under way in this thread is followed by exec */
+
+void worker_ignore_signal(int signo)
+{
+    ignored_signal = signo;
+}
+
+void mln_set_resource_clear_handler(clr_handler handler, void *data)
+{
+    clear_handler = handler;
+    clear_data = data;
+}
+
+void mln_fork_resource_clear_handler_set(clr_handler handler, void *data)
+{
+    mln_set_resource_clear_handler(handler, data);
+}
+
+/* ---- around every fork ---- */
+
+void process_before_fork(void)
+{
+    channel_before_fork();
+    loop_before_fork();
+}
+
+void process_after_fork_parent(void)
+{
+    loop_after_fork_parent();
+    channel_after_fork_parent();
+}
+
+void process_after_fork_child(void)
+{
+    engine_after_fork_child();
+    channel_after_fork_child();
+    worker_after_fork_child();
+    loop_after_fork_child();
+    loop_signals_after_fork_child();
+}
+
+static void free_worker(struct worker *w)
+{
+    if (w->owns_strings)
+        for (mln_u32_t i = 0; i < w->n_args; ++i)
+            free(w->args[i]);
+    free(w->args);
+    free(w);
+}
+
+/*
+ * The child holds copies of its siblings' channels: with one of them open nobody would ever see their end. What exec
+ * follows is spared: every descriptor of the library is close-on-exec.
+ */
+void worker_after_fork_child(void)
+{
+    struct worker *w, *next;
+
+    if (executing)
+        return;
+    for (w = workers; w != NULL; w = next) {
+        next = w->next;
+        if (w->pidfd >= 0)
+            close(w->pidfd);
+        if (w->channel != NULL) {
+            w->channel->priv->ev = NULL; /* its loop is the parent's */
+            w->channel->priv->unsent = 0;
+            channel_close(w->channel);
+        }
+        free_worker(w);
+    }
+    workers = NULL;
+    first_channel = last_channel = NULL;
+    handlers_drop_master();
+}
+
+/* ---- the lists ---- */
+
+static struct worker *new_worker(enum proc_exec_type etype, enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_args)
+{
+    struct worker *w = calloc(1, sizeof *w);
+
+    if (w == NULL)
+        return NULL;
+    w->etype = etype;
+    w->stype = stype;
+    w->args = args;
+    w->n_args = n_args;
+    w->pidfd = -1;
+    w->next = workers;
+    if (workers != NULL)
+        workers->prev = w;
+    workers = w;
+    return w;
+}
+
+static void unlink_worker(struct worker *w)
+{
+    if (w->prev != NULL)
+        w->prev->next = w->next;
+    else
+        workers = w->next;
+    if (w->next != NULL)
+        w->next->prev = w->prev;
+}
+
+static void drop_worker(struct worker *w)
+{
+    const struct engine_table *go;
+
+    if (w->ev != NULL && (go = loop_engine(w->ev)) != NULL)
+        go->worker_forget(w->ev->handle, (uintptr_t)w);
+    unlink_worker(w);
+    free_worker(w);
+}
+
+static void append_channel(struct worker *w, mln_fork_t *f)
+{
+    f->pid = w->pid;
+    f->args = w->args;
+    f->n_args = w->n_args;
+    f->etype = w->etype;
+    f->stype = w->stype;
+    f->priv->worker = w;
+    f->priv->serial = ++serials;
+    f->prev = last_channel;
+    if (last_channel != NULL)
+        last_channel->next = f;
+    else
+        first_channel = f;
+    last_channel = f;
+    w->channel = f;
+}
+
+/* The node keeps its own `next`, so that whoever is walking over the list at this moment finds on. */
+static void close_channel(struct worker *w)
+{
+    mln_fork_t *f = w->channel;
+
+    if (f == NULL)
+        return;
+    if (f->prev != NULL)
+        f->prev->next = f->next;
+    else
+        first_channel = f->next;
+    if (f->next != NULL)
+        f->next->prev = f->prev;
+    else
+        last_channel = f->prev;
+    w->channel = NULL;
+    channel_close(f);
+}
+
+int mln_fork_scan_all(mln_event_t *ev, scan_handler handler, void *data)
+{
+    uint64_t generation = engine_generation();
+    mln_u64_t newest = serials;
+    int result = 0;
+
+    if (handler == NULL)
+        return 0;
+    channel_walk(1);
+    for (mln_fork_t *f = first_channel; f != NULL && result >= 0; f = f->next) {
+        if (f->priv->gone || f->priv->serial > newest)
+            continue;
+        result = handler(ev, f, data);
+        if (generation != engine_generation()) /* the handler forked: the child has no workers */
+            return 0;
+    }
+    channel_walk(-1);
+    return result < 0 ? -1 : 0;
+}
+
+int mln_fork_iterate(mln_event_t *ev, fork_iterate_handler handler, void *data)
+{
+    return mln_fork_scan_all(ev, handler, data);
+}
+
+/* ---- watching ---- */
+
+/* Makes a loop receive the worker's messages and notice its end. */
+static int attach(struct worker *w, mln_event_t *ev)
+{
+    const struct engine_table *go = loop_engine(ev);
+    int code;
+
+    if (go == NULL)
+        return -1;
+    if (w->ev != NULL && w->ev != ev) {
+        const struct engine_table *other = loop_engine(w->ev);
+        if (other != NULL)
+            other->worker_forget(w->ev->handle, (uintptr_t)w);
+    }
+    w->ev = ev;
+    if (w->channel != NULL && channel_attach(ev, w->channel) != 0)
+        return -1;
+    if (w->pidfd < 0) {
+        go->worker_retry(ev->handle, (uintptr_t)w);
+        return 0;
+    }
+    if ((code = go->worker_watch(ev->handle, (uintptr_t)w, w->pidfd)) < 0) {
+        errno = -code;
+        return -1;
+    }
+    return 0;
+}
+
+void mln_fork_master_set_events(mln_event_t *ev)
+{
+    for (struct worker *w = workers; w != NULL; w = w->next)
+        if (w->ev != ev && attach(w, ev) != 0)
+            log_line(error, "cannot watch worker %ld: %s", (long)w->pid, strerror(errno));
+}
+
+void mln_fork_master_events_set(mln_event_t *ev)
+{
+    mln_fork_master_set_events(ev);
+}
+
+void worker_loop_gone(mln_event_t *ev)
+{
+    for (struct worker *w = workers; w != NULL; w = w->next) {
+        if (w->ev != ev)
+            continue;
+        if (w->channel != NULL)
+            channel_detach(w->channel);
+        w->ev = NULL;
+    }
+}
+
+/* ---- starting ---- */
+
+static int pidfd_of(pid_t pid)
+{
+    return (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
+}
+
+static void block_signals(sigset_t *before)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+/* What a child needs of its start, made before the fork so that nothing can fail after it. */
+struct launch {
+    int pair[2];   /* master's end, child's end */
+    int status[2]; /* by which the child tells why it could not execute; -1, -1 for a plain worker */
+    mln_fork_t *channel;
+    char **argv;
+    char fd_text[16];
+};
+
+static void close_pair(int *pair)
+{
+    if (pair[0] >= 0)
+        close(pair[0]);
+    if (pair[1] >= 0)
+        close(pair[1]);
+}
+
+static void abandon(struct launch *launch)
+{
+    int saved = errno;
+
+    if (launch->channel != NULL) {
+        mln_tcp_conn_destroy(&launch->channel->conn);
+        free(launch->channel->priv);
+        free(launch->channel);
+    }
+    close_pair(launch->pair);
+    close_pair(launch->status);
+    free(launch->argv);
+    errno = saved;
+}
+
+static int prepare(struct launch *launch, const struct worker *w)
+{
+    *launch = (struct launch){.pair = {-1, -1}, .status = {-1, -1}};
+    if (w->etype == M_PET_DFL ? engine_prepare_fork() != 0 : engine() == NULL)
+        return -1;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, launch->pair) != 0 ||
+        (launch->channel = channel_new(launch->pair[0])) == NULL)
+        goto fail;
+    if (w->etype == M_PET_EXE) {
+        if (pipe2(launch->status, O_CLOEXEC) != 0 ||
+            (launch->argv = calloc((size_t)w->n_args + 2, sizeof *launch->argv)) == NULL)
+            goto fail;
+        memcpy(launch->argv, w->args, w->n_args * sizeof *launch->argv);
+        snprintf(launch->fd_text, sizeof launch->fd_text, "%d", launch->pair[1]);
+        launch->argv[w->n_args] = launch->fd_text;
+    }
+    return 0;
+fail:
+    abandon(launch);
+    return -1;
+}
+
+/* Every descriptor but the standard ones and `keep` is closed by exec. */
+static void close_on_exec_but(int keep)
+{
+    if (syscall(SYS_close_range, 3, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) != 0) {
+        long limit = sysconf(_SC_OPEN_MAX); /* before Linux 5.11 */
+
+        for (int fd = 3; fd < limit; ++fd)
+            (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+    (void)fcntl(keep, F_SETFD, 0);
+    (void)fcntl(keep, F_SETFL, fcntl(keep, F_GETFL) & ~O_NONBLOCK); /* programs expect a descriptor that blocks */
+}
+
+/* A handler must not run in the child: it would act on what is the parent's. Exec would reset it anyway. */
+static void reset_handlers(void)
+{
+    struct sigaction now;
+
+    for (int signo = 1; signo < NSIG; ++signo)
+        if (sigaction(signo, NULL, &now) == 0 && now.sa_handler != SIG_IGN && now.sa_handler != SIG_DFL)
+            (void)signal(signo, SIG_DFL);
+}
+
+/* The child that becomes another program. */
+__attribute__((noreturn)) static void run_program(struct launch *launch, const sigset_t *mask)
+{
+    int error_number;
+
+    if (clear_handler != NULL)
+        clear_handler(clear_data);
+    close_on_exec_but(launch->pair[1]);
+    reset_handlers();
+    pthread_sigmask(SIG_SETMASK, mask, NULL);
+    execv(launch->argv[0], launch->argv);
+    error_number = errno;
+    (void)!write(launch->status[1], &error_number, sizeof error_number);
+    _exit(1);
+}
+
+/* The child that is a worker. It goes on where its parent was. */
+static void become_worker(struct launch *launch, const sigset_t *mask)
+{
+    struct sigaction now;
+
+    close(launch->pair[0]);
+    launch->channel->conn.sockfd = -1;
+    if (engine_renew() != 0 || channel_self_set(launch->pair[1]) != 0) {
+        log_line(error, "this worker cannot start: %s", strerror(errno));
+        _exit(1);
+    }
+    launch->pair[0] = launch->pair[1] = -1;
+    abandon(launch);
+    if (ignored_signal != 0 && sigaction(ignored_signal, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+        (void)signal(ignored_signal, SIG_IGN);
+    pthread_sigmask(SIG_SETMASK, mask, NULL);
+    if (clear_handler != NULL)
+        clear_handler(clear_data);
+}
+
+/* Waits until the program runs, or says why it does not. The process exists either way. */
+static void await_exec(struct launch *launch, const char *path)
+{
+    struct pollfd ready = {.fd = launch->status[0], .events = POLLIN};
+    int error_number;
+
+    close(launch->status[1]);
+    launch->status[1] = -1;
+    while (poll(&ready, 1, EXEC_WAIT_MS) < 0 && errno == EINTR)
+        ;
+    if (ready.revents != 0 && read(launch->status[0], &error_number, sizeof error_number) == sizeof error_number)
+        log_line(error, "cannot execute %s: %s", path, strerror(error_number));
+    else if (ready.revents == 0)
+        log_line(warn, "%s has not begun to run after %d s", path, EXEC_WAIT_MS / 1000);
+}
+
+/* Starts a process for w: 1 in the parent, 0 in a plain worker, -1 with errno. In the child w does not exist any more. */
+static int start(struct worker *w, mln_event_t *ev)
+{
+    struct launch launch;
+    sigset_t mask;
+    pid_t pid;
+
+    if (prepare(&launch, w) != 0)
+        return -1;
+    fflush(NULL); /* what stdio holds would be written twice */
+    block_signals(&mask);
+    executing = w->etype == M_PET_EXE;
+    if ((pid = fork()) == 0) {
+        if (executing)
+            run_program(&launch, &mask);
+        become_worker(&launch, &mask);
+        return 0;
+    }
+    executing = 0;
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    if (pid < 0 || (w->pidfd = pidfd_of(pid)) < 0) {
+        int saved = errno;
+        if (pid > 0) { /* it could not be watched, so there must not be one */
+            kill(pid, SIGKILL);
+            while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+        }
+        errno = saved;
+        abandon(&launch);
+        return -1;
+    }
+    w->pid = pid;
+    append_channel(w, launch.channel);
+    launch.channel = NULL;
+    launch.pair[0] = -1;
+    close(launch.pair[1]);
+    launch.pair[1] = -1;
+    if (w->etype == M_PET_EXE)
+        await_exec(&launch, w->args[0]);
+    abandon(&launch);
+    if (ev != NULL && attach(w, ev) != 0)
+        log_line(error, "cannot watch worker %ld: %s", (long)pid, strerror(errno));
+    return 1;
+}
+
+int mln_fork_restart(mln_event_t *master_ev)
+{
+    struct worker *w = new_worker(M_PET_DFL, M_PST_SUP, NULL, 0);
+    int result;
+
+    if (w == NULL)
+        return -1;
+    if ((result = start(w, master_ev)) < 0) {
+        int saved = errno;
+        log_line(error, "cannot fork a worker: %s", strerror(saved));
+        drop_worker(w);
+        errno = saved;
+    }
+    return result;
+}
+
+static int start_new(struct worker *w, mln_event_t *ev)
+{
+    if (start(w, ev) < 0) {
+        int saved = errno;
+        log_line(error, "cannot start %s: %s", w->args[0], strerror(saved));
+        drop_worker(w);
+        errno = saved;
+        return -1;
+    }
+    log_line(none, "Start process '%s', pid %ld\n", w->args[0], (long)w->pid);
+    return 0;
+}
+
+int mln_fork_spawn(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_args, mln_event_t *master_ev)
+{
+    struct worker *w;
+
+    if (args == NULL || n_args == 0 || args[0] == NULL) {
+        errno = EINVAL;
+        return -1;
+    }
+    if ((w = new_worker(M_PET_EXE, stype, args, n_args)) == NULL)
+        return -1;
+    return start_new(w, master_ev);
+}
+
+int worker_start_program(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_args)
+{
+    struct worker *w = new_worker(M_PET_EXE, stype, args, n_args);
+
+    if (w == NULL)
+        return -1;
+    w->owns_strings = 1;
+    return start_new(w, NULL);
+}
+
+void worker_start_again(mln_event_t *ev, struct worker *w)
+{
+    const struct engine_table *go;
+    int result = start(w, ev);
+
+    if (result == 0)
+        return; /* the child */
+    if (result > 0) {
+        log_line(report, "worker %ld takes its place", (long)w->pid);
+        return;
+    }
+    log_line(error, "cannot start a worker again: %s; it will be tried later", strerror(errno));
+    if ((go = loop_engine(ev)) != NULL)
+        go->worker_retry(ev->handle, (uintptr_t)w);
+}
+
+/* ---- ending ---- */
+
+void worker_channel_closed(struct worker *w, int force)
+{
+    const struct engine_table *go;
+
+    close_channel(w);
+    if (force && w->ev != NULL && (go = loop_engine(w->ev)) != NULL)
+        go->worker_expire(w->ev->handle, (uintptr_t)w);
+}
+
+void mln_socketpair_close_handler(mln_event_t *ev, mln_fork_t *f, int fd)
+{
+    struct worker *w;
+
+    (void)fd;
+    if (f == NULL || f->priv->gone || (w = f->priv->worker) == NULL)
+        return;
+    if (w->ev == NULL && attach(w, ev) != 0)
+        log_line(error, "cannot watch worker %ld: %s", (long)w->pid, strerror(errno));
+    worker_channel_closed(w, 1);
+}
+
+void mln_fork_socketpair_close_handler(mln_event_t *ev, mln_fork_t *f, int fd)
+{
+    mln_socketpair_close_handler(ev, f, fd);
+}
+
+void worker_exited(mln_event_t *ev, struct worker *w, const char *how, int64_t delay)
+{
+    const char *name = w->etype == M_PET_EXE ? w->args[0] : "plain";
+
+    (void)ev;
+    if (w->stype == M_PST_DFL)
+        log_line(report, "worker %ld (%s) %s", (long)w->pid, name, how);
+    else if (delay == 0)
+        log_line(report, "worker %ld (%s) %s; another is started", (long)w->pid, name, how);
+    else
+        log_line(report, "worker %ld (%s) %s; another is started in %lld ms", (long)w->pid, name, how, (long long)delay);
+    close_channel(w);
+    close(w->pidfd);
+    w->pidfd = -1;
+    w->pid = 0;
+    if (w->stype == M_PST_DFL)
+        drop_worker(w);
+}

@@ -1,0 +1,40 @@
+/*
+ * worker.h - the processes of a master.
+ */
+#ifndef MLN_WORKER_H
+#define MLN_WORKER_H
+
+#include "loop.h"
+
+struct worker {
+    struct worker *prev, *next;
+    mln_fork_t *channel; /* NULL while it has none: it is ending, or waits to be started again */
+    mln_event_t *ev;     /* the loop that watches it, or NULL */
+    pid_t pid;           /* 0: no process */
+    int pidfd;           /* -1: no process */
+    enum proc_exec_type etype;
+    enum proc_state_type stype;
+    mln_s8ptr_t *args; /* of an exec'ed program */
+    mln_u32_t n_args;
+    int owns_strings; /* args and the strings in it are the library's */
+};
+
+/* Steps of the dispatch loop; see enum step_kind. */
+void worker_exited(mln_event_t *ev, struct worker *w, const char *how, int64_t delay);
+void worker_start_again(mln_event_t *ev, struct worker *w);
+
+void worker_loop_gone(mln_event_t *ev);
+
+/* Its channel has come to an end, for a reason of this side if `force`: the process is given a second then. */
+void worker_channel_closed(struct worker *w, int force);
+
+/* Starts a program of the configuration: args and its strings become the library's. */
+int worker_start_program(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_args);
+
+/* Plain workers ignore this signal from their first instruction on; 0: none. */
+void worker_ignore_signal(int signo);
+
+/* Around a fork. */
+void worker_after_fork_child(void);
+
+#endif

@@ -1,0 +1,422 @@
+package event
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Loop is one reactor. Every method may be called from any goroutine or thread, also while another one waits in Next;
+// Next itself belongs to one at a time. T is what the owner wants back with an event.
+type Loop[T any] struct {
+	mu      sync.Mutex
+	epoll   int
+	timer   int // timerfd with the earliest deadline
+	tick    int // timerfd that ticks while the loop holds the processor
+	wake    int // eventfd
+	closed  bool
+	waiting bool // Next is in the kernel, or the owner waits for it
+	base    time.Time
+	now     int64 // nanoseconds since base, read once per wait
+
+	table   []*descriptor[T] // by descriptor number
+	changed []*descriptor[T] // whose mask the kernel has yet to learn
+	always  []*descriptor[T] // which epoll cannot watch since they are always ready: regular files
+	buffer  []unix.EpollEvent
+
+	ready  []occurrence[T] // noticed and not yet taken
+	taken  int             // how many of ready are done with
+	rounds uint64          // tells registrations of one descriptor number apart
+
+	timeouts heap // of descriptors
+	timers   heap
+	slots    []*timer[T]
+	free     []int
+	alarm    int64 // deadline for which the timerfd is armed; 0: it is not
+
+	ticking bool  // the tick timerfd is armed
+	quiet   bool  // nothing has happened since the last tick
+	recent  int64 // when the last event came
+	gap     int64 // how long after the one before it
+
+	before func() bool
+	broken atomic.Bool
+}
+
+type descriptor[T any] struct {
+	fd      int
+	round   uint64
+	armed   Direction
+	oneShot Direction
+	targets [directions]T
+	// kernel is the mask that epoll holds; 0: not registered there, since a descriptor without interest would still
+	// report hang-ups, for ever and to nobody.
+	kernel  uint32
+	always  bool
+	changed bool
+
+	deadline  node
+	onTimeout T
+	hasTarget bool // onTimeout was set
+}
+
+type occurrence[T any] struct {
+	descriptor *descriptor[T]
+	events     uint32
+	served     Direction
+}
+
+type timer[T any] struct {
+	node
+	generation uint32
+	target     T
+}
+
+// The special descriptors carry negative numbers in their epoll data.
+const (
+	wakeData  = -1
+	timerData = -2
+	tickData  = -3
+)
+
+const (
+	tickEvery = 20 * time.Millisecond
+	// A loop holds the processor only while events follow each other this closely.
+	holdFor = 10 * time.Millisecond
+	batch   = 128
+)
+
+// New makes a loop. It holds four descriptors, all close-on-exec, until Close.
+func New[T any]() (*Loop[T], error) {
+	l := &Loop[T]{base: time.Now(), epoll: -1, timer: -1, tick: -1, wake: -1, buffer: make([]unix.EpollEvent, batch)}
+	l.gap = int64(holdFor) // nothing has followed anything yet
+	if err := l.open(); err != nil {
+		l.Close()
+		return nil, &OpenError{err}
+	}
+	return l, nil
+}
+
+func (l *Loop[T]) open() (err error) {
+	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return err
+	}
+	if l.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
+		return err
+	}
+	if l.tick, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
+		return err
+	}
+	if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return err
+	}
+	// Edge-triggered: every write and every expiry is one event, and nothing has to be read to silence it.
+	for _, special := range [...]struct{ fd, data int }{{l.wake, wakeData}, {l.timer, timerData}, {l.tick, tickData}} {
+		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(special.data)}
+		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, special.fd, &event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close releases the loop's own descriptors. It closes none that was registered.
+func (l *Loop[T]) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.closed = true
+	for _, fd := range l.Descriptors() {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+	l.table, l.changed, l.always, l.ready, l.slots = nil, nil, nil, nil, nil
+	l.taken, l.timers, l.timeouts = 0, heap{}, heap{}
+}
+
+// Descriptors returns the loop's own descriptors: the epoll instance first, then the eventfd to which eight bytes can be
+// written to end a wait, then the rest. A process that inherits them by fork closes them.
+func (l *Loop[T]) Descriptors() [4]int { return [4]int{l.epoll, l.wake, l.timer, l.tick} }
+
+// UseBuffer replaces the memory in which the kernel reports events, so that an owner who waits outside Go can do so with
+// a buffer of its own and hand it over with [Loop.Collect].
+func (l *Loop[T]) UseBuffer(buffer []unix.EpollEvent) { l.buffer = buffer }
+
+// BeforeWait sets a function that Next calls when nothing is pending, right before it sleeps. Where it returns false Next
+// returns Interrupted instead. It must not call the loop.
+func (l *Loop[T]) BeforeWait(before func() bool) { l.before = before }
+
+// Pending reports whether the next call of Next will take something without waiting.
+func (l *Loop[T]) Pending() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.closed && l.pending()
+}
+
+func (l *Loop[T]) clock() int64 { return int64(time.Since(l.base)) }
+
+func (l *Loop[T]) lookup(fd int) *descriptor[T] {
+	if uint(fd) < uint(len(l.table)) {
+		return l.table[fd]
+	}
+	return nil
+}
+
+// Has reports whether fd is registered.
+func (l *Loop[T]) Has(fd int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lookup(fd) != nil
+}
+
+// Set registers fd or changes its registration. Descriptors that epoll cannot watch because they never block, such as
+// regular files, count as always ready. The error is that of the kernel: [unix.EBADF] for a descriptor that is not open.
+func (l *Loop[T]) Set(fd int, r Registration[T]) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
+	d := l.lookup(fd)
+	fresh := d == nil
+	if fresh {
+		if fd < 0 {
+			return &DescriptorError{fd, unix.EBADF}
+		}
+		l.rounds++
+		d = &descriptor[T]{fd: fd, round: l.rounds, deadline: node{key: fd}}
+	}
+	armed, oneShot := d.armed, d.oneShot
+	if !r.Append {
+		armed, oneShot = 0, 0
+	}
+	armed |= r.Directions
+	oneShot &^= r.Directions
+	if r.OneShot {
+		oneShot |= r.Directions
+	}
+	if err := l.admit(d, armed, fresh); err != nil {
+		return &DescriptorError{fd, err}
+	}
+	d.armed, d.oneShot = armed, oneShot
+	for i := range d.targets {
+		if r.Directions&(1<<i) != 0 {
+			d.targets[i] = r.Target
+		}
+	}
+	if fresh {
+		for fd >= len(l.table) {
+			l.table = append(l.table, make([]*descriptor[T], max(64, len(l.table)))...)
+		}
+		l.table[fd] = d
+	}
+	switch {
+	case r.Timeout >= 0:
+		l.timeouts.set(&d.deadline, l.deadline(r.Timeout))
+		l.alarmEarlier()
+	case r.Timeout != KeepTimeout:
+		l.timeouts.remove(&d.deadline)
+	}
+	return nil
+}
+
+// admit makes the kernel watch d for armed. What is already in the kernel is changed before the next wait, together with
+// what else changes until then; what is not is added now, so that the caller learns of a failure.
+func (l *Loop[T]) admit(d *descriptor[T], armed Direction, fresh bool) error {
+	mask := interest(armed)
+	switch {
+	case d.always:
+		if l.waiting && armed != 0 {
+			l.wakeUp()
+		}
+		return nil
+	case mask == 0 && fresh:
+		_, err := unix.FcntlInt(uintptr(d.fd), unix.F_GETFD, 0)
+		return err
+	case mask != 0 && d.kernel == 0:
+		return l.tell(d, mask)
+	case mask != d.kernel && l.waiting:
+		return l.tell(d, mask)
+	case mask != d.kernel:
+		l.change(d)
+	}
+	return nil
+}
+
+func (l *Loop[T]) change(d *descriptor[T]) {
+	if !d.changed && !d.always {
+		d.changed = true
+		l.changed = append(l.changed, d)
+	}
+}
+
+// settle tells the kernel what changed since the last wait.
+func (l *Loop[T]) settle() {
+	for i, d := range l.changed {
+		l.changed[i] = nil
+		d.changed = false
+		if l.lookup(d.fd) == d {
+			// A failure here is a descriptor that was closed without Clear: nothing can be reported for it.
+			_ = l.tell(d, interest(d.armed))
+		}
+	}
+	l.changed = l.changed[:0]
+}
+
+// tell brings the kernel's mask for d in line with mask.
+func (l *Loop[T]) tell(d *descriptor[T], mask uint32) error {
+	if mask == d.kernel {
+		return nil
+	}
+	event := unix.EpollEvent{Events: mask, Fd: int32(d.fd), Pad: int32(d.round)}
+	var err error
+	switch {
+	case mask == 0:
+		err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, d.fd, nil)
+	case d.kernel == 0:
+		err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, d.fd, &event)
+		if errors.Is(err, unix.EEXIST) {
+			err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, d.fd, &event)
+		}
+	default:
+		err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, d.fd, &event)
+		if errors.Is(err, unix.ENOENT) { // closed without Clear, and the number was used again
+			err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, d.fd, &event)
+		}
+	}
+	if errors.Is(err, unix.EPERM) && mask != 0 {
+		d.always, d.kernel = true, 0
+		l.always = append(l.always, d)
+		if l.waiting {
+			l.wakeUp()
+		}
+		return nil
+	}
+	if err == nil || mask == 0 {
+		d.kernel = mask
+		return nil
+	}
+	return err
+}
+
+func interest(armed Direction) uint32 {
+	var mask uint32
+	if armed&Read != 0 {
+		mask |= unix.EPOLLIN | unix.EPOLLRDHUP
+	}
+	if armed&Write != 0 {
+		mask |= unix.EPOLLOUT
+	}
+	if armed&Error != 0 {
+		mask |= unix.EPOLLERR
+	}
+	return mask
+}
+
+// OnTimeout sets what comes back when the deadline of fd passes. It reports whether fd is registered.
+func (l *Loop[T]) OnTimeout(fd int, target T) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.lookup(fd)
+	if d == nil {
+		return false
+	}
+	d.onTimeout, d.hasTarget = target, true
+	return true
+}
+
+// Clear forgets fd: nothing is reported for it any more, not even what was noticed before. Clear before closing a
+// descriptor. It reports whether fd was registered.
+func (l *Loop[T]) Clear(fd int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.lookup(fd)
+	if d == nil {
+		return false
+	}
+	// At once, not before the next wait: the description may live on in another process after the caller closes it.
+	_ = l.tell(d, 0)
+	l.timeouts.remove(&d.deadline)
+	if d.always {
+		for i := range l.always {
+			if l.always[i] == d {
+				l.always = append(l.always[:i], l.always[i+1:]...)
+				break
+			}
+		}
+	}
+	d.armed = 0
+	l.table[fd] = nil
+	return true
+}
+
+func (l *Loop[T]) deadline(after time.Duration) int64 {
+	now := l.clock()
+	if when := now + int64(after); when > now {
+		return when
+	}
+	if after > 0 { // centuries from now
+		return 1<<63 - 1
+	}
+	return now
+}
+
+// After sets a timer. It is reported once, not before d has passed, and is gone then.
+func (l *Loop[T]) After(d time.Duration, target T) TimerID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return 0
+	}
+	var t *timer[T]
+	if n := len(l.free); n > 0 {
+		t = l.slots[l.free[n-1]]
+		l.free = l.free[:n-1]
+	} else {
+		t = &timer[T]{node: node{key: len(l.slots)}}
+		l.slots = append(l.slots, t)
+	}
+	t.generation++
+	t.target = target
+	l.timers.set(&t.node, l.deadline(max(d, 0)))
+	l.alarmEarlier()
+	return TimerID(uint64(t.generation)<<32 | uint64(t.key+1))
+}
+
+// Cancel takes a timer back. It reports whether there was anything to take back: a timer that was reported or cancelled
+// before is nothing.
+func (l *Loop[T]) Cancel(id TimerID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slot := int(uint32(id)) - 1
+	if slot < 0 || slot >= len(l.slots) {
+		return false
+	}
+	t := l.slots[slot]
+	if !t.queued() || t.generation != uint32(id>>32) {
+		return false
+	}
+	l.timers.remove(&t.node)
+	l.release(t)
+	return true
+}
+
+func (l *Loop[T]) release(t *timer[T]) (target T) {
+	target, t.target = t.target, target
+	l.free = append(l.free, t.key)
+	return target
+}
+
+// Wake ends the wait that Next is in, or the next one if there is none.
+func (l *Loop[T]) Wake() { l.wakeUp() }
+
+func (l *Loop[T]) wakeUp() {
+	one := [8]byte{1}
+	_, _ = unix.Write(l.wake, one[:]) // full: it is about to wake anyway
+}

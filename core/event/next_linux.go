@@ -1,0 +1,314 @@
+package event
+
+import (
+	"math"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Next takes the next event: expired timers first, then ready descriptors, then descriptors whose deadline passed. When
+// nothing is pending it waits as wait says. An event is only taken while its registration stands: what a handler cleared
+// or cancelled in the meantime is not reported.
+func (l *Loop[T]) Next(e *Event[T], wait Wait) Outcome {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = false
+	for {
+		if l.closed {
+			return Idle
+		}
+		if l.take(e) {
+			return Took
+		}
+		if outcome := l.wait(wait &^ Once); outcome != Took {
+			return outcome
+		}
+		if wait&Once != 0 {
+			return Interrupted
+		}
+	}
+}
+
+// take finds what is pending.
+func (l *Loop[T]) take(e *Event[T]) bool {
+	if !l.timers.empty() {
+		if when, n := l.timers.first(); when <= l.now {
+			l.timers.remove(n)
+			*e = Event[T]{Kind: Expired, Target: l.release(l.slots[n.key])}
+			return true
+		}
+	}
+	for l.taken < len(l.ready) {
+		if l.serve(&l.ready[l.taken], e) {
+			return true
+		}
+		l.ready[l.taken].descriptor = nil
+		l.taken++
+	}
+	l.ready, l.taken = l.ready[:0], 0
+	for !l.timeouts.empty() {
+		when, n := l.timeouts.first()
+		if when > l.now {
+			break
+		}
+		l.timeouts.remove(n)
+		if d := l.table[n.key]; d.hasTarget {
+			*e = Event[T]{Kind: Timeout, FD: d.fd, Target: d.onTimeout}
+			return true
+		}
+	}
+	return false
+}
+
+// serve takes the next direction of one ready descriptor.
+func (l *Loop[T]) serve(o *occurrence[T], e *Event[T]) bool {
+	d := o.descriptor
+	if l.lookup(d.fd) != d {
+		return false
+	}
+	pending := directionsOf(o.events, d.armed, o.served) &^ o.served
+	if pending == 0 {
+		return false
+	}
+	for i := range d.targets {
+		direction := Direction(1 << i)
+		if pending&direction == 0 {
+			continue
+		}
+		// Directions before this one have had their turn, even if they are armed again.
+		o.served |= direction<<1 - 1
+		if d.oneShot&direction != 0 {
+			d.armed &^= direction
+			d.oneShot &^= direction
+			l.change(d)
+		}
+		*e = Event[T]{Kind: Ready, FD: d.fd, Direction: direction, Target: d.targets[i]}
+		return true
+	}
+	return false
+}
+
+// directionsOf maps what the kernel reports to armed directions. A hang-up or an error is reported by the kernel
+// whatever was asked for: it goes to one armed direction, so that somebody hears of it.
+func directionsOf(events uint32, armed, served Direction) Direction {
+	var ready Direction
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 {
+		ready |= Read
+	}
+	if events&unix.EPOLLOUT != 0 {
+		ready |= Write
+	}
+	if events&unix.EPOLLERR != 0 {
+		ready |= Error
+	}
+	ready &= armed
+	if ready == 0 && served == 0 && events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		ready = armed & -armed // the first
+	}
+	return ready
+}
+
+// wait waits for events and collects them. Took means: look again.
+func (l *Loop[T]) wait(how Wait) Outcome {
+	l.settle()
+	l.arm()
+	poll := how == NoWait || l.alwaysReady()
+	if poll {
+		n, _ := l.enter(0, true)
+		if woken := l.collect(max(n, 0)); woken {
+			return Interrupted
+		}
+		if how == NoWait && !l.pending() {
+			return Idle
+		}
+		return Took
+	}
+	if l.before != nil && !l.before() {
+		return Interrupted
+	}
+	if how == Hold {
+		if l.gap >= int64(holdFor) || l.clock()-l.recent >= int64(holdFor) {
+			l.stopTicking()
+			l.waiting = true
+			return Idle
+		}
+		if !l.ticking {
+			l.ticking = true
+			l.setTimer(l.tick, tickEvery, tickEvery)
+		}
+	}
+	l.waiting = true
+	l.mu.Unlock()
+	n, errno := l.enter(-1, how == Hold)
+	l.mu.Lock()
+	l.waiting = false
+	if l.closed {
+		return Idle
+	}
+	if errno != 0 {
+		return Interrupted
+	}
+	woken := l.collect(n)
+	if woken {
+		return Interrupted
+	}
+	if how == Hold && !l.ticking && !l.pending() {
+		l.waiting = true
+		return Idle
+	}
+	return Took
+}
+
+// stopTicking is for when the owner is about to wait outside Go.
+func (l *Loop[T]) stopTicking() {
+	if l.ticking {
+		l.ticking = false
+		l.setTimer(l.tick, 0, 0)
+	}
+}
+
+func (l *Loop[T]) pending() bool {
+	if l.taken < len(l.ready) {
+		return true
+	}
+	for _, h := range [...]*heap{&l.timers, &l.timeouts} {
+		if !h.empty() {
+			if when, _ := h.first(); when <= l.now {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (l *Loop[T]) alwaysReady() bool {
+	for _, d := range l.always {
+		if d.armed&(Read|Write) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// enter waits in the kernel. Holding the processor, the call is raw: the Go scheduler does not notice it.
+func (l *Loop[T]) enter(timeout int, hold bool) (int, unix.Errno) {
+	call := unix.Syscall6
+	if hold {
+		call = unix.RawSyscall6
+	}
+	n, _, errno := call(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.buffer[0])),
+		uintptr(len(l.buffer)), uintptr(timeout), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
+}
+
+// Collect takes over the first n events of the buffer given with [Loop.UseBuffer], which the owner filled by waiting
+// on the epoll instance itself after Next returned Idle.
+func (l *Loop[T]) Collect(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = false
+	if !l.closed {
+		l.collect(n)
+	}
+}
+
+// collect queues what the kernel reported, and reports whether somebody called Wake.
+func (l *Loop[T]) collect(n int) (woken bool) {
+	l.now = l.clock()
+	busy := false
+	for i := range l.buffer[:n] {
+		event := &l.buffer[i]
+		switch event.Fd {
+		case wakeData:
+			woken = true
+			continue
+		case timerData:
+			l.alarm = 0
+			continue
+		case tickData:
+			if l.quiet {
+				l.stopTicking()
+			}
+			l.quiet = true
+			continue
+		}
+		d := l.lookup(int(event.Fd))
+		if d == nil || int32(d.round) != event.Pad {
+			continue // of an earlier registration of the same number
+		}
+		// Any activity ends the deadline, before handlers run.
+		l.timeouts.remove(&d.deadline)
+		l.ready = append(l.ready, occurrence[T]{descriptor: d, events: event.Events})
+		busy = true
+	}
+	if busy {
+		l.gap, l.recent, l.quiet = l.now-l.recent, l.now, false
+	}
+	for _, d := range l.always {
+		if d.armed&(Read|Write) != 0 {
+			l.timeouts.remove(&d.deadline)
+			l.ready = append(l.ready, occurrence[T]{descriptor: d, events: unix.EPOLLIN | unix.EPOLLOUT})
+		}
+	}
+	return woken
+}
+
+// arm sets the timerfd to the earliest deadline. One that is armed too early is left: it costs one wake-up, where moving
+// it would cost a system call each time a deadline is put off.
+func (l *Loop[T]) arm() {
+	earliest := int64(math.MaxInt64)
+	for _, h := range [...]*heap{&l.timers, &l.timeouts} {
+		if !h.empty() {
+			when, _ := h.first()
+			earliest = min(earliest, when)
+		}
+	}
+	if earliest == math.MaxInt64 || l.alarm != 0 && l.alarm <= earliest {
+		return
+	}
+	l.alarm = max(earliest, 1)
+	l.setTimer(l.timer, max(time.Duration(earliest-l.clock()), 1), 0)
+}
+
+// alarmEarlier is arm for a deadline that was set while another thread waits.
+func (l *Loop[T]) alarmEarlier() {
+	if l.waiting {
+		l.arm()
+	}
+}
+
+func (l *Loop[T]) setTimer(fd int, after, every time.Duration) {
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(after)), Interval: unix.NsecToTimespec(int64(every))}
+	_ = unix.TimerfdSettime(fd, 0, &spec, nil) // cannot fail: the descriptor is ours and the times are valid
+}
+
+// Run takes events and calls handle for each, until Break. The handler runs on the calling goroutine and may call any
+// method of the loop.
+func (l *Loop[T]) Run(handle func(Event[T])) {
+	for !l.broken.Load() {
+		var e Event[T]
+		if l.Next(&e, Park) == Took {
+			handle(e)
+		} else if l.isClosed() {
+			return
+		}
+	}
+	l.broken.Store(false)
+}
+
+func (l *Loop[T]) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+// Break makes Run return after the handler that is running now.
+func (l *Loop[T]) Break() {
+	l.broken.Store(true)
+	l.wakeUp()
+}

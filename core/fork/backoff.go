@@ -1,0 +1,47 @@
+// Package fork decides what happens to workers: how one ended, whether and when another takes its place, and how a Go
+// program starts one.
+package fork
+
+import "time"
+
+// Backoff says how long to wait before a worker is started again: not at all the first time, then longer and longer
+// while it keeps failing. The zero value has the defaults.
+type Backoff struct {
+	// Least is the first wait that is not zero; 0 means 100 ms. It doubles with each further failure.
+	Least time.Duration
+	// Most is where the waits stop growing; 0 means 30 s.
+	Most time.Duration
+	// Stable is how long a worker must have lived for its end to count as the first failure again; 0 means 1 s.
+	Stable time.Duration
+
+	failures int
+}
+
+// Failed says that a worker ended (or could not be started) after it had lived for so long, and returns how long to wait
+// before the next start.
+func (b *Backoff) Failed(lived time.Duration) time.Duration {
+	if lived >= or(b.Stable, time.Second) {
+		b.failures = 0
+	}
+	b.failures++
+	if b.failures == 1 {
+		return 0
+	}
+	wait, most := or(b.Least, 100*time.Millisecond), or(b.Most, 30*time.Second)
+	for range b.failures - 2 {
+		if wait *= 2; wait >= most {
+			break
+		}
+	}
+	return min(wait, most)
+}
+
+// Failures is the number of failures in a row.
+func (b *Backoff) Failures() int { return b.failures }
+
+func or(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
+}

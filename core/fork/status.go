@@ -1,0 +1,29 @@
+package fork
+
+import (
+	"strconv"
+	"syscall"
+)
+
+// Status is how a process ended.
+type Status struct {
+	Known  bool           // false when the system kept no record, as with SIGCHLD ignored
+	Code   int            // exit status, when Signal is 0
+	Signal syscall.Signal // the signal that ended it, or 0
+	Core   bool           // a core was dumped
+}
+
+// String says it as the end of a sentence about the process.
+func (s Status) String() string {
+	switch {
+	case !s.Known:
+		return "ended (its status is unknown: SIGCHLD is ignored)"
+	case s.Signal != 0:
+		text := "was killed by signal " + strconv.Itoa(int(s.Signal)) + " (" + s.Signal.String() + ")"
+		if s.Core {
+			text += ", core dumped"
+		}
+		return text
+	}
+	return "exited with status " + strconv.Itoa(s.Code)
+}
