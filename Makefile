@@ -78,7 +78,7 @@ lib: $(BUILD)/lib/$(LIBRARY) $(BUILD)/include/.stamp
 examples: $(examples) ## Build every program of c_examples/ into build/examples/.
 
 demo: examples ## Build the examples and run the main one, c_examples/demo.c.
-	MLN_CONF=$(CURDIR)/c_examples/demo.conf $(BUILD)/examples/demo
+	$(BUILD)/examples/demo
 
 check: $(BUILD)/include/.stamp tools ## Check what needs no run: go vet, gofmt, and that the generated files are up to date.
 	$(cgo_env) $(GO) vet ./...

@@ -29,7 +29,7 @@
 #endif
 
 /*
- * Size classes: every 16 bytes up to 512, then four to each power of two, so that at most a fifth of a block is unused.
+ * Size classes: every 16 bytes up to 512, then four to each power of two, so that at most a fifth of those is unused.
  */
 enum {
     GRAIN = 16,
@@ -295,13 +295,20 @@ static void *large_take(mln_alloc_t *pool, size_t size)
     return large_header(large) + 1;
 }
 
-static void large_give(struct large *large)
+static void large_release(struct large *large)
 {
-    large_unlink(large);
+    /* It may be the slab of a pool that ends with this one. */
+    UNPOISON(large, sizeof *large + sizeof(struct header) + large->room);
     memory_give(large->pool->parent, large);
 }
 
-/* Grows a block; that of a process's heap may be moved by the kernel, without a copy. */
+static void large_give(struct large *large)
+{
+    large_unlink(large);
+    large_release(large);
+}
+
+/* Grows a block; the kernel may move one of the heap without a copy. */
 static void *large_grow(struct large *large, size_t size)
 {
     mln_alloc_t *pool = large->pool;
@@ -368,7 +375,7 @@ void mln_alloc_destroy(mln_alloc_t *pool)
     }
     for (struct large *large = pool->larges, *next; large != NULL; large = next) {
         next = large->next;
-        memory_give(pool->parent, large);
+        large_release(large);
     }
     memory_give(pool->parent, pool);
 }
@@ -405,7 +412,8 @@ void *mln_alloc_re(mln_alloc_t *pool, void *ptr, mln_size_t size)
     struct header *block;
     mln_alloc_t *owner;
     size_t old_size;
-    void *moved;
+    bool stays;
+    void *result;
 
     if (ptr == NULL)
         return mln_alloc_m(pool, size);
@@ -416,36 +424,36 @@ void *mln_alloc_re(mln_alloc_t *pool, void *ptr, mln_size_t size)
     block = header_of(ptr);
     owner = pool_of(block);
     old_size = block->size >> 1;
+    stays = size <= room_of(block) || (is_large(block) && owner == pool);
 
-    /* The room of the block is enough, or it can grow: it stays in its pool, whose capacity has to allow the difference. */
-    bool grows = room_of(block) < size;
-    if (!grows || (is_large(block) && owner == pool)) {
-        if (size > old_size && !fits_capacity(owner, size - old_size)) {
-            errno = ENOMEM;
-            return NULL;
-        }
-        if (grows && size > SIZE_LIMIT) {
-            errno = ENOMEM;
-            return NULL;
-        }
-        if (grows && (ptr = large_grow(block->owner.large, size)) == NULL)
-            return NULL;
-        block = header_of(ptr);
-        block->size = size << 1 | (block->size & 1);
-        owner->used = owner->used - old_size + size;
-        if (!is_large(block)) {
-            POISON(ptr, room_of(block));
-            UNPOISON(ptr, size);
-        }
-        return ptr;
+    /* Old and new block are one block to the capacity, wherever the new one is. */
+    owner->used -= old_size;
+    if (!stays) {
+        result = mln_alloc_m(pool, size);
+    } else if (!fits_capacity(owner, size)) {
+        errno = ENOMEM;
+        result = NULL;
+    } else {
+        result = size <= room_of(block) ? ptr : large_grow(block->owner.large, size);
     }
-
-    moved = mln_alloc_m(pool, size);
-    if (moved == NULL)
+    if (result == NULL || !stays)
+        owner->used += old_size;
+    if (result == NULL)
         return NULL;
-    memcpy(moved, ptr, old_size);
-    mln_alloc_free(ptr);
-    return moved;
+
+    if (!stays) {
+        memcpy(result, ptr, old_size);
+        mln_alloc_free(ptr);
+        return result;
+    }
+    block = header_of(result);
+    block->size = size << 1 | is_large(block);
+    owner->used += size;
+    if (!is_large(block)) {
+        POISON(result, room_of(block));
+        UNPOISON(result, size);
+    }
+    return result;
 }
 
 void mln_alloc_free(void *ptr)

@@ -91,7 +91,7 @@ struct engine_table {
     /* Tells builds apart: a process must not mix two. */
     const char *build;
 
-    void (*configure)(const struct engine_settings *settings);
+    void (*configure)(struct engine_settings *settings);
 
     /*
      * Reads and parses the configuration file `path`. Returns 0 and a malloc'ed, flat description of the tree in

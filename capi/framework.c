@@ -230,7 +230,11 @@ static int run_master(const struct framework *fw)
         fw->master_process(ev);
     if (generation == engine_generation())
         mln_event_dispatch(ev);
-    return generation == engine_generation() ? 0 : run_worker(ev, fw);
+    if (generation != engine_generation())
+        return run_worker(ev, fw);
+    worker_end_all();
+    mln_event_free(ev);
+    return 0;
 }
 
 static int init(const struct framework *fw)

@@ -21,10 +21,14 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How long a program may take from fork to exec before the master goes on without knowing. */
 enum { EXEC_WAIT_MS = 5000 };
+
+/* How long workers may take to end when their master has no more use for them. */
+enum { END_WAIT_MS = 1000 };
 
 static struct worker *workers;                /* every process, and those that wait to be started again */
 static mln_fork_t *first_channel, *last_channel; /* what the program sees: the live ones, oldest first */
@@ -49,6 +53,14 @@ void mln_set_resource_clear_handler(clr_handler handler, void *data)
 void mln_fork_resource_clear_handler_set(clr_handler handler, void *data)
 {
     mln_set_resource_clear_handler(handler, data);
+}
+
+static int64_t milliseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* ---- around every fork ---- */
@@ -565,4 +577,36 @@ void worker_exited(mln_event_t *ev, struct worker *w, const char *how, int64_t d
     w->pid = 0;
     if (w->stype == M_PST_DFL)
         drop_worker(w);
+}
+
+/* Waits for a process to end. 1 when it did in that time. */
+static int await_end(const struct worker *w, int64_t deadline)
+{
+    struct pollfd ended = {.fd = w->pidfd, .events = POLLIN};
+    int64_t left;
+
+    do {
+        left = deadline - milliseconds();
+    } while (poll(&ended, 1, left > 0 ? (int)left : 0) < 0 && errno == EINTR);
+    return ended.revents != 0;
+}
+
+void worker_end_all(void)
+{
+    int64_t deadline = milliseconds() + END_WAIT_MS;
+
+    for (struct worker *w = workers; w != NULL; w = w->next)
+        close_channel(w);
+    while (workers != NULL) {
+        struct worker *w = workers;
+
+        if (w->pidfd >= 0) {
+            if (!await_end(w, deadline))
+                (void)kill(w->pid, SIGKILL);
+            while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+            close(w->pidfd);
+        }
+        drop_worker(w);
+    }
 }

@@ -31,6 +31,9 @@ void worker_channel_closed(struct worker *w, int force);
 /* Starts a program of the configuration: args and its strings become the library's. */
 int worker_start_program(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_args);
 
+/* Closes every channel, which ends plain workers, gives the processes a second, kills the rest, and forgets them all. */
+void worker_end_all(void);
+
 /* Plain workers ignore this signal from their first instruction on; 0: none. */
 void worker_ignore_signal(int signo);
 

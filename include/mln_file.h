@@ -28,10 +28,10 @@ typedef struct mln_file_s {
     int fd;                   /**< The descriptor, close-on-exec; closed by mln_file_close(). */
     mln_u32_t is_tmp:1;       /**< A temporary file. */
     mln_string_t *file_path;  /**< The path by which it was opened; NULL for a temporary file. */
-    mln_fileset_t *fset;      /**< The set; NULL for a temporary file. */
+    mln_fileset_t *fset;      /**< The set; NULL for a temporary file, and for one that outlived its set. */
     mln_size_t refer_cnt;     /**< How many users it has. */
-    size_t size;              /**< Size in bytes when it was opened; 0 for a temporary file. */
-    time_t mtime;             /**< Last change of its contents, when it was opened; 0 for a temporary file. */
+    size_t size;              /**< Size in bytes by mln_file_open(); 0 for a temporary file. */
+    time_t mtime;             /**< Last change of its contents, by mln_file_open(); 0 for a temporary file. */
     time_t ctime;             /**< Last change of its inode. */
     time_t atime;             /**< Last access. */
 } mln_file_t;
@@ -42,7 +42,7 @@ typedef struct mln_file_s {
 /**
  * Makes a set of files. Both eras.
  *
- * @param max_file how many files stay open at most when nobody uses them; those that were used last are kept.
+ * @param max_file how many files the set keeps open. Beyond that, files that nobody uses are closed, the longest unused first.
  * @return the set, for mln_fileset_destroy(); NULL with errno ENOMEM.
  */
 mln_fileset_t *mln_fileset_init(mln_size_t max_file);
@@ -59,7 +59,8 @@ void mln_fileset_destroy(mln_fileset_t *fs);
  *
  * @param fs       the set.
  * @param filepath the path.
- * @return the file, for mln_file_close(); NULL with errno of open() or fstat(), ENOMEM, or EINVAL when an argument is NULL.
+ * @return the file, for mln_file_close(); NULL with errno of open() or fstat(), EISDIR for a folder, ENOMEM, or
+ *         EINVAL when an argument is NULL.
  */
 mln_file_t *mln_file_open(mln_fileset_t *fs, const char *filepath);
 
@@ -72,7 +73,7 @@ void mln_file_close(mln_file_t *pfile);
 
 /**
  * Opens a temporary file for reading and writing: without a name, for this user only, in the folder mln_path_tmpfile() or,
- * if there is no such folder, in that of the environment variable TMPDIR or in /tmp. Today's name.
+ * if it cannot be used, in that of the environment variable TMPDIR or in /tmp. Today's name.
  *
  * @param pool where its structure is taken from. The pool does not close the file: mln_file_close() must be called, or
  *             the buffer released that owns it.
