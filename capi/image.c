@@ -50,10 +50,11 @@ static struct engine_settings settings;
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 
 /*
- * `alive` lies on a page that the kernel wipes in a child of any kind of fork: where it reads 0, the engine in `table` is
- * that of another process. It needs no system call to see, and no cooperation of whoever called fork.
+ * What the engine in `table` is to this process. It lies on a page that the kernel wipes in a child of any kind of fork:
+ * that takes no system call to see, and no cooperation of whoever called fork.
  */
-static _Atomic int *alive;
+enum { FOREIGN = 0, LOADED, IN_USE };
+static _Atomic int *standing;
 
 static struct image loaded = {.fd = -1}; /* what this process runs on, if it is a child */
 static struct image spare = {.fd = -1};  /* what its children can load: nobody among their ancestors has */
@@ -75,10 +76,23 @@ __attribute__((constructor(101))) static void before_runtime(void)
     pthread_sigmask(SIG_SETMASK, &all, &program_mask);
 }
 
+static int start(void);
+
+/* A copy is opened by a path that nobody else uses; see engine_renew(). */
+static int is_copy(void)
+{
+    Dl_info info;
+
+    return dladdr((const void *)&_mln_engine, &info) != 0 && info.dli_fname != NULL &&
+           strncmp(info.dli_fname, "/proc/", 6) == 0;
+}
+
 /* Runs after it: objects of cgo stand behind Go's own in the link order. */
 __attribute__((constructor)) static void after_runtime(void)
 {
     pthread_sigmask(SIG_SETMASK, &program_mask, NULL);
+    if (!is_copy())
+        (void)start(); /* engine() reports a failure, if there ever is a need for one */
 }
 
 uint64_t engine_generation(void)
@@ -88,7 +102,7 @@ uint64_t engine_generation(void)
 
 const struct engine_table *engine_loaded(void)
 {
-    return alive != NULL && atomic_load_explicit(alive, memory_order_relaxed) ? table : NULL;
+    return standing != NULL && atomic_load_explicit(standing, memory_order_relaxed) == IN_USE ? table : NULL;
 }
 
 void engine_set_max_payload(uint32_t bytes)
@@ -120,7 +134,8 @@ static int start(void)
         errno = error_number;
         return -1;
     }
-    alive = page;
+    standing = page;
+    atomic_store(standing, LOADED);
     return 0;
 }
 
@@ -136,7 +151,7 @@ static void adopt(void)
     if (generation >> 32 != (uint64_t)getpid())
         new_generation();
     table->configure(&settings);
-    atomic_store(alive, 1);
+    atomic_store(standing, IN_USE);
 }
 
 const struct engine_table *engine(void)
@@ -147,12 +162,12 @@ const struct engine_table *engine(void)
         return current;
     pthread_mutex_lock(&loading);
     if ((current = engine_loaded()) == NULL) {
-        if (alive != NULL)
-            (void)engine_renew();
-        else if (start() == 0)
+        if (standing == NULL && start() != 0)
+            log_line(error, "cannot start the event engine: %s", strerror(errno));
+        else if (atomic_load(standing) == LOADED)
             adopt();
         else
-            log_line(error, "cannot start the event engine: %s", strerror(errno));
+            (void)engine_renew();
         current = engine_loaded();
     }
     pthread_mutex_unlock(&loading);

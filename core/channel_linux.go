@@ -1,0 +1,191 @@
+package core
+
+import (
+	"golang.org/x/sys/unix"
+
+	"melon/core/event"
+	"melon/core/ipc"
+)
+
+// A channel is this process's end of the socket pair between master and worker. Its methods belong to the goroutine of
+// Run; other goroutines have its queue.
+type channel struct {
+	engine *engine
+	fd     int
+	queue  *queue
+	in     ipc.Inbox
+
+	// handle is called for each message. ended is called once, when no message will come any more; err is nil, or wraps
+	// ipc.ErrFrame. written is called once, after finish, when nothing is left to write; lost says that the peer was gone.
+	handle  func(ipc.Frame)
+	ended   func(err error)
+	written func(lost bool)
+
+	reading   bool
+	blocked   bool // waits for the kernel to take more
+	finishing bool
+	broken    bool // nobody reads at the other end
+	closed    bool
+}
+
+// openChannel takes over fd. It is the owner's job to set handle, ended and written before the loop runs.
+func openChannel(e *engine, fd int, g *Group) (*channel, error) {
+	c := &channel{engine: e, fd: fd, reading: true}
+	c.in.MaxPayload = g.maxPayload()
+	write := c.write
+	c.queue = newQueue(g, func() { e.post(write) })
+	if err := e.watch(fd, c.read); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Reads in one go, so that a peer that sends without end does not keep the others waiting.
+const mostReads = 16
+
+func (c *channel) read() {
+	for range mostReads {
+		if !c.readOnce() {
+			return
+		}
+	}
+}
+
+// readOnce reads and handles what one system call brings. It reports whether another may bring more.
+func (c *channel) readOnce() bool {
+	if !c.reading {
+		return false
+	}
+	space := c.in.Space()
+	n, err := unix.Read(c.fd, space)
+	switch {
+	case err == unix.EINTR:
+		return true
+	case err == unix.EAGAIN:
+		return false
+	case err != nil || n == 0:
+		// An error is ECONNRESET: the peer ended without reading all that was sent to it. What it had sent itself was
+		// read before.
+		c.reading = false
+		c.ended(nil)
+		return false
+	}
+	c.in.Added(n)
+	for c.reading {
+		frame, ok, err := c.in.Next()
+		if err != nil {
+			c.reading = false
+			c.ended(err)
+			return false
+		}
+		if !ok {
+			return n == len(space)
+		}
+		c.handle(frame)
+	}
+	return false
+}
+
+// write writes what is queued, and goes on when the kernel can take more.
+func (c *channel) write() {
+	if c.closed || c.broken {
+		return
+	}
+	c.blocked = false
+	empty, blocked, err := c.queue.write(c.sendmsg)
+	switch {
+	case err != nil:
+		// The end is acted upon when everything that the peer has sent was read.
+		c.broken = true
+		c.queue.close()
+		c.queue.discard()
+	case blocked:
+		c.blocked = true
+		// Failure is impossible: the loop knows the descriptor, and the kernel has to change its mask at most.
+		_ = c.engine.loop.Set(c.fd, event.Registration[func()]{Directions: event.Write, OneShot: true, Append: true,
+			Timeout: event.KeepTimeout, Target: c.write})
+	}
+	if c.finishing && (empty || c.broken) {
+		c.finishing = false
+		c.written(c.broken)
+	}
+}
+
+func (c *channel) sendmsg(buffers [][]byte) (int, error) {
+	for {
+		n, err := unix.SendmsgBuffers(c.fd, buffers, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		switch err {
+		case nil:
+			return n, nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, nil
+		default:
+			return 0, err
+		}
+	}
+}
+
+// finish takes no more messages to send, writes those that are queued, and has written called.
+func (c *channel) finish() {
+	c.queue.close()
+	if c.closed || c.finishing {
+		return
+	}
+	c.finishing = true
+	if c.broken {
+		c.finishing = false
+		c.written(true)
+	} else if !c.blocked {
+		c.write()
+	}
+}
+
+// stopReading leaves alone what the peer sends from now on.
+func (c *channel) stopReading() {
+	c.reading = false
+	_ = c.engine.loop.Set(c.fd, event.Registration[func()]{Timeout: event.NoTimeout})
+	if c.blocked {
+		c.write() // which waits again, for being able to write alone
+	}
+}
+
+// endWriting tells the peer that nothing will come any more.
+func (c *channel) endWriting() { _ = unix.Shutdown(c.fd, unix.SHUT_WR) }
+
+// lastWords handles what a peer that has ended had sent.
+func (c *channel) lastWords() {
+	c.queue.close()
+	c.queue.discard()
+	c.broken = true
+	// A process that has inherited the other end may still hold it: it must not be able to make this go on for ever.
+	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
+	for c.reading {
+		if !c.readOnce() && c.reading {
+			// Less than there was space for: the end of file comes next.
+			continue
+		}
+	}
+}
+
+// hungUp reports whether the other end is closed altogether, and not just for writing.
+func (c *channel) hungUp() bool {
+	poll := []unix.PollFd{{Fd: int32(c.fd)}}
+	for {
+		_, err := unix.Poll(poll, 0)
+		if err != unix.EINTR {
+			return poll[0].Revents&unix.POLLHUP != 0
+		}
+	}
+}
+
+func (c *channel) close() {
+	if c.closed {
+		return
+	}
+	c.closed, c.reading = true, false
+	c.queue.close()
+	c.queue.discard()
+	c.engine.loop.Clear(c.fd)
+	_ = unix.Close(c.fd)
+}

@@ -1,0 +1,108 @@
+package core
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"melon/core/event"
+)
+
+// An engine is the loop of one process: everything that happens in the master or in a worker happens in engine.run, on
+// the goroutine that called Group.Run.
+type engine struct {
+	loop     *event.Loop[func()]
+	finished bool // makes run return
+	refusals int  // how often the loop was kept from sleeping since it last looked for events
+
+	// sleeping is set by the loop under mu, right before it sleeps with nothing posted. Whoever clears it wakes the loop,
+	// so that the loop is woken only when it really sleeps, and once.
+	sleeping atomic.Bool
+
+	mu     sync.Mutex
+	posted []func()
+	spare  []func() // takes turns with posted
+	closed bool
+}
+
+func (e *engine) open() (err error) {
+	if e.loop, err = event.New[func()](); err != nil {
+		return err
+	}
+	e.loop.BeforeWait(e.mayWait)
+	return nil
+}
+
+// close releases the loop. Functions that are posted from now on are not called.
+func (e *engine) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	e.loop.Close()
+}
+
+// post has f called on the loop's goroutine, after what is ready by then. It may be called from any goroutine.
+func (e *engine) post(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.posted = append(e.posted, f)
+	// Under the lock: once the loop is closed, its descriptor may be somebody else's.
+	if e.sleeping.CompareAndSwap(true, false) {
+		e.loop.Wake()
+	}
+}
+
+// mayWait is called by the loop before it sleeps.
+func (e *engine) mayWait() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.posted) > 0 {
+		e.refusals++
+		return false
+	}
+	e.refusals = 0
+	e.sleeping.Store(true)
+	return true
+}
+
+func (e *engine) run() {
+	for !e.finished {
+		wait := event.Park
+		if e.refusals > 1 {
+			// Goroutines post faster than the loop comes to rest. It has to look for events all the same.
+			wait, e.refusals = event.NoWait, 0
+		}
+		var next event.Event[func()]
+		outcome := e.loop.Next(&next, wait)
+		e.sleeping.Store(false)
+		if outcome == event.Took {
+			next.Target()
+		} else {
+			e.runPosted()
+		}
+	}
+}
+
+func (e *engine) runPosted() {
+	e.mu.Lock()
+	posted := e.posted
+	e.posted, e.spare = e.spare[:0], nil
+	e.mu.Unlock()
+	for _, f := range posted {
+		f()
+	}
+	clear(posted)
+	e.mu.Lock()
+	e.spare = posted[:0]
+	e.mu.Unlock()
+}
+
+// watch has target called whenever fd can be read.
+func (e *engine) watch(fd int, target func()) error {
+	return e.loop.Set(fd, event.Registration[func()]{Directions: event.Read, Timeout: event.NoTimeout, Target: target})
+}
+
+func (e *engine) after(d time.Duration, target func()) event.TimerID { return e.loop.After(d, target) }
