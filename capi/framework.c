@@ -181,9 +181,11 @@ static int send_reload(mln_event_t *ev, mln_fork_t *f, void *data)
 /* In loop context, in the master. A broken file changes nothing anywhere: workers are told only of a sound one. */
 static void reload(mln_event_t *ev, int signo, void *data)
 {
+    mln_conf_t *old = mln_conf();
+
     (void)signo;
     (void)data;
-    if (mln_conf_reload() != 0) {
+    if (mln_conf_reload() != 0 && mln_conf() == old) {
         log_line(error, "the configuration is not reloaded: the old one stays in force");
         return;
     }

@@ -161,10 +161,7 @@ func (c *channel) lastWords() {
 	// A process that has inherited the other end may still hold it: it must not be able to make this go on for ever.
 	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
 	for c.reading {
-		if !c.readOnce() && c.reading {
-			// Less than there was space for: the end of file comes next.
-			continue
-		}
+		c.readOnce()
 	}
 }
 
