@@ -139,6 +139,29 @@ static int start(void)
     return 0;
 }
 
+static int same_copy(const void *a, const void *b)
+{
+    Dl_info of_a, of_b;
+
+    return dladdr(a, &of_a) != 0 && dladdr(b, &of_b) != 0 && of_a.dli_fbase == of_b.dli_fbase;
+}
+
+/* Puts back what a disposition was before this library was loaded, wherever the library changed it, save for one signal. */
+static void restore_dispositions(int save_for)
+{
+    struct sigaction now;
+
+    for (int signo = 1; signo < NSIG; ++signo) {
+        const void *handler;
+
+        if (signo == save_for || sigaction(signo, NULL, &now) != 0 || now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN)
+            continue;
+        handler = (const void *)now.sa_sigaction;
+        if (same_copy(handler, table) || same_copy(handler, &_mln_engine))
+            (void)sigaction(signo, &original[signo], NULL);
+    }
+}
+
 /* The counter makes it differ from the parent's, the pid from its siblings'. */
 static void new_generation(void)
 {
@@ -150,7 +173,11 @@ static void adopt(void)
 {
     if (generation >> 32 != (uint64_t)getpid())
         new_generation();
-    table->configure(&settings);
+    table->configure(&settings); /* returns when the runtime is up */
+    /* The runtime takes over faults and SIGPIPE, to make panics of them: a program that crashes would not end by the signal
+       and leave a core, but with a trace of goroutines and status 2. It needs SIGURG only, with which it interrupts
+       itself. */
+    restore_dispositions(SIGURG);
     atomic_store(standing, IN_USE);
 }
 
@@ -336,40 +363,15 @@ int engine_prepare_fork(void)
     return 0;
 }
 
-static int same_copy(const void *a, const void *b)
-{
-    Dl_info of_a, of_b;
-
-    return dladdr(a, &of_a) != 0 && dladdr(b, &of_b) != 0 && of_a.dli_fbase == of_b.dli_fbase;
-}
-
-/*
- * The dead runtime's signal handlers would be called for the program's faults, and the fresh runtime would forward to
- * them; those of the parent's loops have no loops any more. Whatever this library installed goes back to what it was
- * before the library.
- */
-static void restore_dispositions(void)
-{
-    struct sigaction now;
-
-    for (int signo = 1; signo < NSIG; ++signo) {
-        const void *handler;
-
-        if (sigaction(signo, NULL, &now) != 0 || now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN)
-            continue;
-        handler = (const void *)now.sa_sigaction;
-        if (same_copy(handler, table) || same_copy(handler, &_mln_engine))
-            (void)sigaction(signo, &original[signo], NULL);
-    }
-}
-
 int engine_renew(void)
 {
     const struct engine_table *fresh;
     char path[64];
     void *handle;
 
-    restore_dispositions();
+    /* The dead runtime's handlers would be called for the program's faults, and the fresh runtime would forward to them; those
+       of the parent's loops have no loops any more. */
+    restore_dispositions(0);
     if (make_spare() != 0) { /* only where the fork was not announced */
         int saved = errno;
         log_line(error, "cannot make a copy of libmln.so for this process: %s", strerror(saved));
