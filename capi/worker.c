@@ -426,6 +426,8 @@ static int start(struct worker *w, mln_event_t *ev)
     sigset_t mask;
     pid_t pid;
 
+    if (ev != NULL && loop_engine(ev) == NULL) /* a child that takes its parent's loop for its own */
+        return -1;
     if (prepare(&launch, w) != 0)
         return -1;
     fflush(NULL); /* what stdio holds would be written twice */
