@@ -41,7 +41,10 @@ enum {
     CLASSES = FINE_CLASSES + 4 * (SMALL_SHIFT - FINE_SHIFT),
     /* The slabs of a class double in size, so that small pools stay small and large ones seldom ask for memory. */
     SLAB_FIRST = 1024,
-    SLAB_MAX = 64 * 1024 - 64
+    SLAB_MAX = 64 * 1024 - 64,
+    /* How many bytes of empty slabs a pool keeps for the next wave of blocks: asking the kernel anew for every page costs a
+       hundred times more than a block. */
+    EMPTY_MAX = 256 * 1024
 };
 
 /* No single block may be larger: the room that its own administration needs must never make a sum wrap around. */
@@ -74,15 +77,15 @@ struct large {
 };
 
 struct size_class {
-    struct slab *usable;   /* slabs that have free blocks */
-    struct slab *spare;    /* the one of them, if any, whose blocks are all free: kept for the next wave */
-    uint32_t slab_size;    /* for the next slab */
+    struct slab *usable; /* slabs that have free blocks */
+    size_t slab_size;    /* for the next slab; 0: SLAB_FIRST */
 };
 
 struct mln_alloc_s {
     mln_alloc_t *parent;
     size_t capacity; /* SIZE_MAX: no limit */
     size_t used;     /* sum of what was asked for */
+    size_t empty;    /* bytes of slabs none of whose blocks is taken */
     struct slab *slabs;
     struct large *larges;
     struct size_class classes[CLASSES];
@@ -154,6 +157,11 @@ static bool slab_is_full(const struct slab *slab)
     return slab->free == NULL && slab->fresh == slab->end;
 }
 
+static size_t slab_bytes(const struct slab *slab)
+{
+    return (size_t)(slab->end - (const char *)slab);
+}
+
 static struct slab *slab_new(mln_alloc_t *pool, unsigned size_class)
 {
     struct size_class *sc = &pool->classes[size_class];
@@ -168,7 +176,7 @@ static struct slab *slab_new(mln_alloc_t *pool, unsigned size_class)
     if (slab == NULL)
         return NULL;
 
-    sc->slab_size = (uint32_t)(wanted < SLAB_MAX / 2 ? wanted * 2 : SLAB_MAX);
+    sc->slab_size = wanted < SLAB_MAX / 2 ? wanted * 2 : SLAB_MAX;
     slab->pool = pool;
     slab->free = NULL;
     slab->fresh = (char *)(slab + 1);
@@ -184,13 +192,14 @@ static struct slab *slab_new(mln_alloc_t *pool, unsigned size_class)
         pool->slabs->all_prev = slab;
     pool->slabs = slab;
     slab_make_usable(sc, slab);
+    pool->empty += slab_bytes(slab);
     return slab;
 }
 
 /* The parent's memory, or that of malloc, has to be returned as it was taken: accessible. */
 static void slab_release(struct slab *slab)
 {
-    UNPOISON(slab, (size_t)(slab->end - (char *)slab));
+    UNPOISON(slab, slab_bytes(slab));
     memory_give(slab->pool->parent, slab);
 }
 
@@ -217,8 +226,8 @@ static void *small_take(mln_alloc_t *pool, size_t size)
 
     if (slab == NULL && (slab = slab_new(pool, size_class)) == NULL)
         return NULL;
-    if (slab == sc->spare)
-        sc->spare = NULL;
+    if (slab->used++ == 0)
+        pool->empty -= slab_bytes(slab);
     if (slab->free != NULL) {
         block = slab->free;
         UNPOISON(block, sizeof *block);
@@ -228,7 +237,6 @@ static void *small_take(mln_alloc_t *pool, size_t size)
         UNPOISON(block, sizeof *block);
         slab->fresh += slab->stride;
     }
-    slab->used++;
     if (slab_is_full(slab))
         slab_make_unusable(sc, slab);
     block->owner.slab = slab;
@@ -249,10 +257,10 @@ static void small_give(struct header *block)
     POISON(block, slab->stride);
     if (--slab->used > 0)
         return;
-    if (sc->spare != NULL)
+    if (slab_bytes(slab) > EMPTY_MAX - slab->pool->empty)
         slab_free(slab);
     else
-        sc->spare = slab;
+        slab->pool->empty += slab_bytes(slab);
 }
 
 /* Large blocks. */

@@ -285,9 +285,10 @@ static ssize_t send_memory(mln_tcp_conn_t *tc, const struct manner *how)
 /* Moves what is sent from the head of the queue to the sent ones. True if it stopped behind a mark. */
 static bool settle(mln_tcp_conn_t *tc, const struct manner *how)
 {
-    while (tc->snd_head != NULL && mln_buf_left_size(tc->snd_head->buf) <= 0) {
-        mln_chain_t *node = mln_tcp_conn_pop(tc, M_C_SEND);
+    mln_chain_t *node;
 
+    while ((node = tc->snd_head) != NULL && mln_buf_left_size(node->buf) <= 0) {
+        (void)mln_tcp_conn_pop(tc, M_C_SEND);
         mln_tcp_conn_append(tc, node, M_C_SENT);
         if (how->to_mark && node->buf != NULL && node->buf->last_in_chain)
             return true;

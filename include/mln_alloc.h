@@ -46,6 +46,7 @@ struct mln_alloc_arguments {
     mln_size_t capacity;
 };
 
+/** What mln_alloc_init() uses. */
 static inline mln_alloc_t *mln_alloc_new_with(struct mln_alloc_arguments arguments)
 {
     return mln_alloc_new(arguments.parent, arguments.capacity);
