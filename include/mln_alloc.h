@@ -32,10 +32,20 @@ mln_alloc_t *mln_alloc_new(mln_alloc_t *parent, mln_size_t capacity);
 
 #ifdef __cplusplus
 }
-/** Makes a pool, as mln_alloc_new(): without arguments as in the seed era, or with one or two as in today's. */
-static inline mln_alloc_t *mln_alloc_init(mln_alloc_t *parent = NULL, mln_size_t capacity = 0)
+/** Makes a pool, as mln_alloc_new(). Today's form. */
+static inline mln_alloc_t *mln_alloc_init(mln_alloc_t *parent, mln_size_t capacity)
 {
     return mln_alloc_new(parent, capacity);
+}
+/** Makes a pool without a capacity, as mln_alloc_new(). */
+static inline mln_alloc_t *mln_alloc_init(mln_alloc_t *parent)
+{
+    return mln_alloc_new(parent, 0);
+}
+/** Makes a pool from the heap, as mln_alloc_new(). The seed era's form. */
+static inline mln_alloc_t *mln_alloc_init(void)
+{
+    return mln_alloc_new(NULL, 0);
 }
 extern "C" {
 #else
