@@ -40,8 +40,7 @@ c_sources := $(wildcard capi/*.c capi/*.h) capi/exports.so VERSION
 headers := $(wildcard include/*.h)
 generator := $(sort $(shell find cmd/mlnipc -type f ! -name '*_test.go' ! -path '*/testdata/*'))
 messages := $(foreach folder,ipc_handlers $(IPC_HANDLERS),$(wildcard $(folder)/* $(folder)/.numbers))
-example_sources := $(wildcard c_examples/*.c)
-examples := $(example_sources:c_examples/%.c=$(BUILD)/examples/%)
+examples := $(patsubst c_examples/%,$(BUILD)/examples/%,$(basename $(wildcard c_examples/*.c c_examples/*.cc)))
 
 # A name for what is built, from the bytes of all its sources. A process compares it before it uses a second copy of the library. As
 # a compiler flag it also makes changes of headers seen: Go's build cache knows nothing of those outside a package's folder.
@@ -168,7 +167,29 @@ $(BUILD)/mln.pc: VERSION $(BUILD)/inputs
 	    'Name: mln' 'Description: Engine for pre-forked multi-process programs, with the C API of Melon' \
 	    'Version: $(VERSION)' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lmln' >$@
 
-$(BUILD)/examples/%: c_examples/%.c $(BUILD)/lib/$(LIBRARY) $(wildcard c_examples/*.h)
+example_flags = -O2 -g -Wall -Wextra $(CFLAGS) -I$(BUILD)/include
+example_libs = -pthread $(LDFLAGS) -L$(BUILD)/lib -lmln -Wl,-rpath,'$$ORIGIN/../lib'
+example_inputs = $(BUILD)/lib/$(LIBRARY) $(wildcard c_examples/*.h)
+
+$(BUILD)/examples/%: c_examples/%.c $(example_inputs)
 	@mkdir -p $(@D)
-	$(CC) -O2 -g -Wall -Wextra $(CFLAGS) -I$(BUILD)/include $< -o $@ -pthread $(LDFLAGS) \
-	    -L$(BUILD)/lib -lmln -Wl,-rpath,'$$ORIGIN/../lib'
+	$(CC) $(example_flags) $< -o $@ $(example_libs)
+
+$(BUILD)/examples/%: c_examples/%.cc $(example_inputs)
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 $(example_flags) $< -o $@ $(example_libs)
+
+# It shows that a program which is executed as a worker needs nothing of the library.
+$(BUILD)/examples/exec_worker: c_examples/exec_worker.c $(wildcard c_examples/*.h) $(BUILD)/inputs
+	@mkdir -p $(@D)
+	$(CC) -O2 -g -Wall -Wextra $(CFLAGS) $< -o $@ $(LDFLAGS)
+
+# A program with messages of its own is compiled together with what mlnipc makes of them.
+$(BUILD)/examples/own_message: c_examples/own_message.c $(BUILD)/messages/ipc_types.h $(example_inputs)
+	@mkdir -p $(@D)
+	$(CC) $(example_flags) -I$(BUILD)/messages $< $(BUILD)/messages/*.c -o $@ $(example_libs)
+
+$(BUILD)/messages/ipc_types.h: $(BUILD)/tools/mlnipc $(wildcard c_examples/messages/* c_examples/messages/.numbers)
+	@mkdir -p $(@D)
+	$(BUILD)/tools/mlnipc program -header $@ -units $(@D) c_examples/messages
+	@touch $@

@@ -4,8 +4,8 @@
  *   * The master opens the listening socket; the workers inherit it and accept on it, all of them.
  *   * A connection is a mln_tcp_conn_t. What was received is sent as it is, without a copy. While a client does not take
  *     its echo, no more is read from it; one that does nothing for a minute is dropped.
- *   * The workers report to the master by messages. SIGTERM or SIGINT (Ctrl-C) makes the master ask for the last report,
- *     print the totals and end; the workers end with it. A second signal ends it at once.
+ *   * A worker tells the master of every connection that it served. After SIGTERM or SIGINT (Ctrl-C) to the master the
+ *     workers accept no more, and the master prints the totals and ends; the workers end with it.
  *
  * Run it with `build/examples/echo_server [PORT]`; talk to it with `nc 127.0.0.1 PORT`. Without a port it takes a free one
  * and says which.
@@ -30,20 +30,14 @@
 enum {
     WORKERS = 4,
     IDLE_MS = 60000,       /* after which a silent client is dropped */
-    REPORT_MS = 200,       /* how long a worker collects before it reports */
     ACCEPT_PAUSE_MS = 100, /* before accepting again when descriptors or memory ran out */
-    FINISH_MS = 2000       /* how long the master waits for the last reports */
+    FINISH_MS = 2000       /* how long the master waits for its workers to say that they have finished */
 };
 
 static const char configuration[] = "framework on;\nworker_proc 4;\nlog_level \"report\";\n";
 
 /* The messages of this program. Numbers up to 1024 are the library's. */
-enum { READY = 2001, REPORT, FINISH, FINISHED };
-
-/* What a worker did since its last report. */
-struct report {
-    mln_u64_t connections, bytes;
-};
+enum { READY = 2001, CLOSED, FINISH, FINISHED };
 
 static int listener = -1;
 
@@ -54,29 +48,17 @@ struct client {
     int ended; /* it sends no more */
 };
 
-static struct report done; /* and not yet reported */
-static int report_is_due;
-
 static void on_client(mln_event_t *ev, int fd, void *data);
 static void accept_again(mln_event_t *ev, void *data);
-
-static void send_report(mln_event_t *ev, void *data)
-{
-    (void)data;
-    report_is_due = 0;
-    if (mln_ipc_worker_send_prepare(ev, REPORT, &done, sizeof done) == 0)
-        memset(&done, 0, sizeof done);
-}
 
 static void close_client(mln_event_t *ev, int fd, void *data)
 {
     struct client *c = data;
 
     mln_event_set_fd(ev, fd, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL);
-    /* Counted before the client sees the end: who has seen it can rely on being counted. */
-    ++done.connections;
-    if (!report_is_due && mln_event_set_timer(ev, REPORT_MS, NULL, send_report) == 0)
-        report_is_due = 1;
+    /* Before the client sees the end: who has seen it can rely on being counted. */
+    if (mln_ipc_worker_send_prepare(ev, CLOSED, NULL, 0) != 0)
+        mln_log(error, "a connection is not counted: %s\n", strerror(errno));
     close(fd);
     mln_tcp_conn_destroy(&c->conn);
     free(c);
@@ -94,15 +76,6 @@ static int watch_client(mln_event_t *ev, struct client *c)
     return 0;
 }
 
-static void count_sent(mln_tcp_conn_t *conn)
-{
-    mln_chain_t *sent = mln_tcp_conn_remove(conn, M_C_SENT);
-
-    for (mln_chain_t *node = sent; node != NULL; node = node->next)
-        done.bytes += (mln_u64_t)mln_buf_size(node->buf);
-    mln_chain_pool_release_all(sent);
-}
-
 static void on_client(mln_event_t *ev, int fd, void *data)
 {
     struct client *c = data;
@@ -115,7 +88,7 @@ static void on_client(mln_event_t *ev, int fd, void *data)
     }
     if (result != M_C_ERROR)
         result = mln_tcp_conn_send(&c->conn);
-    count_sent(&c->conn);
+    mln_chain_pool_release_all(mln_tcp_conn_remove(&c->conn, M_C_SENT));
     if (result == M_C_ERROR || (c->ended && mln_tcp_conn_send_empty(&c->conn)) || watch_client(ev, c) != 0)
         close_client(ev, fd, c);
 }
@@ -158,7 +131,6 @@ static void on_finish(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, vo
     mln_event_set_fd(ev, listener, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL);
     close(listener);
     listener = -1;
-    send_report(ev, NULL);
     mln_ipc_worker_send_prepare(ev, FINISHED, NULL, 0);
 }
 
@@ -171,42 +143,41 @@ static void worker_process(mln_event_t *ev)
 
 /* ---- in the master ---- */
 
-/* What one worker has reported so far. Its successor gets another. */
+/* What one worker has done. Its successor gets an entry of its own. */
 static struct tally {
     struct tally *next;
     pid_t pid;
-    struct report sum;
+    unsigned long connections;
 } *tallies;
 
 static int ready, unfinished;
 
-static struct tally *tally_of(pid_t pid)
+static struct tally *tally_of(mln_fork_t *f)
 {
     struct tally **at = &tallies;
 
-    while (*at != NULL && (*at)->pid != pid)
+    while (*at != NULL && (*at)->pid != f->pid)
         at = &(*at)->next;
     if (*at == NULL) {
         if ((*at = calloc(1, sizeof **at)) == NULL) {
             perror("echo_server");
             exit(1);
         }
-        (*at)->pid = pid;
+        (*at)->pid = f->pid;
     }
     return *at;
 }
 
 static void finish(mln_event_t *ev, void *data)
 {
-    struct report total = {0, 0};
+    unsigned long total = 0;
 
     (void)data;
     for (struct tally *t = tallies; t != NULL; t = t->next) {
-        printf("worker %d: %lu connections, %lu bytes\n", (int)t->pid, t->sum.connections, t->sum.bytes);
-        total.connections += t->sum.connections;
-        total.bytes += t->sum.bytes;
+        printf("worker %d served %lu connections\n", (int)t->pid, t->connections);
+        total += t->connections;
     }
-    printf("total: %lu connections, %lu bytes\n", total.connections, total.bytes);
+    printf("total: %lu connections\n", total);
     mln_event_set_break(ev);
 }
 
@@ -235,7 +206,7 @@ static void on_signal(mln_event_t *ev, int signo, void *data)
 static void on_ready(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
     (void)buf, (void)len, (void)udata;
-    tally_of(((mln_fork_t *)f_ptr)->pid);
+    tally_of(f_ptr);
     /* The first message is the first time that this program sees the master's loop. */
     if (++ready == 1 && (mln_event_set_signal(ev, M_EV_SET, SIGTERM, NULL, on_signal) != 0 ||
                          mln_event_set_signal(ev, M_EV_SET, SIGINT, NULL, on_signal) != 0))
@@ -244,17 +215,10 @@ static void on_ready(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, voi
         printf("all %d workers are ready\n", WORKERS);
 }
 
-static void on_report(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+static void on_closed(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
-    struct tally *t = tally_of(((mln_fork_t *)f_ptr)->pid);
-    struct report report;
-
-    (void)ev, (void)udata;
-    if (len != sizeof report)
-        return;
-    memcpy(&report, buf, sizeof report);
-    t->sum.connections += report.connections;
-    t->sum.bytes += report.bytes;
+    (void)ev, (void)buf, (void)len, (void)udata;
+    ++tally_of(f_ptr)->connections;
 }
 
 static void on_finished(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
@@ -268,7 +232,7 @@ static void on_finished(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, 
 
 static struct sockaddr_in address = {.sin_family = AF_INET};
 
-static mln_ipc_handler_t in_master[] = {{on_ready, NULL, READY}, {on_report, NULL, REPORT}, {on_finished, NULL, FINISHED}};
+static mln_ipc_handler_t in_master[] = {{on_ready, NULL, READY}, {on_closed, NULL, CLOSED}, {on_finished, NULL, FINISHED}};
 static mln_ipc_handler_t in_worker = {on_finish, NULL, FINISH};
 
 static int global_init(void)

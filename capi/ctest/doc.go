@@ -16,7 +16,8 @@
 // plain C part of the library, and are also compiled together with those sources under the address and undefined-behaviour sanitizers
 // and, with the build tag memcheck, run under valgrind.
 //
-// The other tests of the package check the public headers, the exported symbols, and an installation.
+// The other tests of the package check the public headers, the exported symbols, an installation, and the programs of c_examples, as
+// make builds them.
 //
 // The library is built by make into a temporary directory, unless MLN_LIBDIR names the lib folder of a build directory of make that is
 // up to date, as `make test` does.

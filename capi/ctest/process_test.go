@@ -1,6 +1,7 @@
 package ctest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -30,6 +31,11 @@ type job struct {
 	Output   string // file for standard output and error
 	Outcome  string // file for the outcome, in JSON
 	Deadline time.Duration
+	Input    string // for standard input, which is the null device if this is empty
+
+	// Meanwhile, if it is set, is called while the program runs; output returns what the program has printed so far. If it returns an
+	// error, which it should when its context is cancelled because the program has ended, the program is killed.
+	Meanwhile func(ctx context.Context, output func() string) error `json:"-"`
 }
 
 // outcome is what came of a job.
@@ -86,6 +92,9 @@ func (j job) supervised() (outcome, error) {
 	cmd := exec.Command(j.Path, j.Args...)
 	cmd.Env, cmd.Dir = j.Env, j.Dir
 	cmd.Stdout, cmd.Stderr = output, output
+	if j.Input != "" {
+		cmd.Stdin = strings.NewReader(j.Input)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return result, err
@@ -231,10 +240,10 @@ func (j job) run(t *testing.T) (outcome, string, error) {
 	supervisor.Env = append(os.Environ(), jobVariable+"="+string(data))
 	supervisor.Stderr = os.Stderr
 	supervisor.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	err = supervisor.Run()
+	err = j.accompany(supervisor)
 	output, _ := os.ReadFile(j.Output)
 	if err != nil {
-		return result, string(output), fmt.Errorf("the program's supervisor: %w", err)
+		return result, string(output), fmt.Errorf("running the program: %w", err)
 	}
 	data, err = os.ReadFile(j.Outcome)
 	if err == nil {
@@ -244,6 +253,34 @@ func (j job) run(t *testing.T) (outcome, string, error) {
 		return result, string(output), err
 	}
 	return result, string(output), leftFiles(j.Dir)
+}
+
+// accompany runs the supervisor, and Meanwhile beside it.
+func (j job) accompany(supervisor *exec.Cmd) error {
+	if j.Meanwhile == nil {
+		return supervisor.Run()
+	}
+	if err := supervisor.Start(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- supervisor.Wait()
+		cancel()
+	}()
+	err := j.Meanwhile(ctx, func() string {
+		output, _ := os.ReadFile(j.Output)
+		return string(output)
+	})
+	if err != nil {
+		_ = supervisor.Process.Signal(syscall.SIGTERM)
+	}
+	if supervision := <-ended; err == nil {
+		err = supervision
+	}
+	return err
 }
 
 // leftFiles is an error that names the files in dir, nil if there are none.
