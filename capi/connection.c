@@ -436,12 +436,19 @@ static mln_buf_t *followed(mln_tcp_conn_t *tc)
     return buf;
 }
 
+/*
+ * What one call takes at most from a descriptor that does not block. A peer that sends as fast as this process reads would
+ * keep it here, and have it take memory, for as long as it likes. Loops are level-triggered: the rest brings the next call.
+ */
+enum { RECEIVE_MOST = 4 << 20 };
+
 int mln_tcp_conn_recv(mln_tcp_conn_t *tc, mln_u32_t flag)
 {
     bool in_file = flag != M_C_TYPE_MEMORY;
     bool follow = flag == (M_C_TYPE_FILE | M_C_TYPE_FOLLOW);
     bool nonblocking = is_nonblocking(tc);
     mln_buf_t *last = follow ? followed(tc) : NULL;
+    size_t received = 0;
     ssize_t n;
 
     if (in_file && !follow && flag != M_C_TYPE_FILE) {
@@ -450,7 +457,8 @@ int mln_tcp_conn_recv(mln_tcp_conn_t *tc, mln_u32_t flag)
     }
     do {
         n = in_file ? receive_file(tc, &last) : receive_memory(tc);
-    } while (n > 0 && nonblocking);
+        received += n > 0 ? (size_t)n : 0;
+    } while (n > 0 && nonblocking && received < RECEIVE_MOST);
     if (n > 0 || (n == -1 && would_block()))
         return M_C_NOTYET;
     return n == 0 ? M_C_CLOSED : M_C_ERROR;

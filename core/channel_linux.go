@@ -22,7 +22,6 @@ type channel struct {
 	written func(lost bool)
 
 	reading   bool
-	blocked   bool // waits for the kernel to take more
 	finishing bool
 	broken    bool // nobody reads at the other end
 	closed    bool
@@ -91,7 +90,6 @@ func (c *channel) write() {
 	if c.closed || c.broken {
 		return
 	}
-	c.blocked = false
 	empty, blocked, err := c.queue.write(c.sendmsg)
 	switch {
 	case err != nil:
@@ -100,7 +98,6 @@ func (c *channel) write() {
 		c.queue.close()
 		c.queue.discard()
 	case blocked:
-		c.blocked = true
 		// Failure is impossible: the loop knows the descriptor, and the kernel has to change its mask at most.
 		_ = c.engine.loop.Set(c.fd, event.Registration[func()]{Directions: event.Write, OneShot: true, Append: true,
 			Timeout: event.KeepTimeout, Target: c.write})
@@ -136,18 +133,16 @@ func (c *channel) finish() {
 	if c.broken {
 		c.finishing = false
 		c.written(true)
-	} else if !c.blocked {
-		c.write()
+		return
 	}
+	c.write()
 }
 
-// stopReading leaves alone what the peer sends from now on.
+// stopReading leaves alone what the peer sends from now on. It drops a wait for being able to write as well, and is
+// followed by finish.
 func (c *channel) stopReading() {
 	c.reading = false
 	_ = c.engine.loop.Set(c.fd, event.Registration[func()]{Timeout: event.NoTimeout})
-	if c.blocked {
-		c.write() // which waits again, for being able to write alone
-	}
 }
 
 // endWriting tells the peer that nothing will come any more.
@@ -155,6 +150,9 @@ func (c *channel) endWriting() { _ = unix.Shutdown(c.fd, unix.SHUT_WR) }
 
 // lastWords handles what a peer that has ended had sent.
 func (c *channel) lastWords() {
+	if c.closed {
+		return
+	}
 	c.queue.close()
 	c.queue.discard()
 	c.broken = true

@@ -22,7 +22,6 @@ type engine struct {
 	mu     sync.Mutex
 	posted []func()
 	spare  []func() // takes turns with posted
-	closed bool
 }
 
 func (e *engine) open() (err error) {
@@ -34,28 +33,20 @@ func (e *engine) open() (err error) {
 }
 
 // close releases the loop. Functions that are posted from now on are not called.
-func (e *engine) close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.closed = true
-	e.loop.Close()
-}
+func (e *engine) close() { e.loop.Close() }
 
 // post has f called on the loop's goroutine, after what is ready by then. It may be called from any goroutine.
 func (e *engine) post(f func()) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return
-	}
 	e.posted = append(e.posted, f)
-	// Under the lock: once the loop is closed, its descriptor may be somebody else's.
-	if e.sleeping.CompareAndSwap(true, false) {
-		e.loop.Wake()
+	wake := e.sleeping.CompareAndSwap(true, false)
+	e.mu.Unlock()
+	if wake {
+		e.loop.Wake() // not under mu: the loop calls mayWait under its own lock
 	}
 }
 
-// mayWait is called by the loop before it sleeps.
+// mayWait is called by the loop before it sleeps, under the loop's lock.
 func (e *engine) mayWait() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

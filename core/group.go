@@ -154,7 +154,7 @@ func (g *Group) Broadcast(msgType uint32, payload []byte) error {
 	g.mu.Lock()
 	workers, running := g.workers, g.running
 	g.mu.Unlock()
-	if !running || IsWorker() {
+	if !running || len(workers) == 0 && IsWorker() {
 		return ErrClosed
 	}
 	var failed []error

@@ -163,12 +163,12 @@ int mln_tcp_conn_send(mln_tcp_conn_t *tc);
  * file. Pieces that one call put into a file share it: a piece's shadow is the next one, and the last owns the file, so
  * that they are to be released in their order.
  *
- * With a non-blocking descriptor all is received that is there; with a blocking one, one piece is waited for. The mode is
+ * With a non-blocking descriptor all is received that is there, up to 4 MiB; with a blocking one, one piece is waited for. The mode is
  * asked of the kernel at every call. Both eras.
  *
  * @param tc   the connection.
  * @param flag M_C_TYPE_MEMORY, M_C_TYPE_FILE, or M_C_TYPE_FILE | M_C_TYPE_FOLLOW.
- * @return M_C_NOTYET: all is received that was there, if anything. M_C_CLOSED: end of file; the queue may have data that
+ * @return M_C_NOTYET: what was there is received, if anything. M_C_CLOSED: end of file; the queue may have data that
  *         came before it. M_C_ERROR with errno: of the system call, ENOMEM, or EINVAL for other flags; the queue may
  *         have data too.
  */

@@ -131,6 +131,28 @@ func TestSetOnTheCurrentDescriptor(t *testing.T) {
 	}
 }
 
+// Read, then write: a handler of the write that arms reading again gets it in the next round.
+func TestDirectionsHaveOneTurnEach(t *testing.T) {
+	limit(t)
+	l, fds, _ := twoReady(t)
+	for _, fd := range fds {
+		watch(t, l, fd, Read|Write, "old")
+	}
+	var second int
+	events := round(l, func(e Event[string]) {
+		switch {
+		case second == 0:
+			second = other(fds, e.FD)
+			l.Clear(e.FD)
+			watch(t, l, second, Write, "writer")
+		case e.Target == "writer":
+			watch(t, l, second, Read|Write, "both")
+		}
+	})
+	expect(t, "round", events, "R:old W:writer")
+	expect(t, "next round", round(l, nil), "R:both W:both")
+}
+
 func TestOneShotArmedAgainFromItsHandler(t *testing.T) {
 	limit(t)
 	l := newLoop(t)

@@ -414,7 +414,13 @@ func (l *Loop[T]) release(t *timer[T]) (target T) {
 }
 
 // Wake ends the wait that Next is in, or the next one if there is none.
-func (l *Loop[T]) Wake() { l.wakeUp() }
+func (l *Loop[T]) Wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed { // else the number of the eventfd may be somebody else's by now
+		l.wakeUp()
+	}
+}
 
 func (l *Loop[T]) wakeUp() {
 	one := [8]byte{1}

@@ -136,7 +136,7 @@ func (l *Loop[T]) wait(how Wait) Outcome {
 		}
 		if !l.ticking {
 			l.ticking = true
-			l.setTimer(l.tick, tickEvery, tickEvery)
+			l.setTimer(l.tick, tickEvery)
 		}
 	}
 	l.waiting = true
@@ -165,7 +165,7 @@ func (l *Loop[T]) wait(how Wait) Outcome {
 func (l *Loop[T]) stopTicking() {
 	if l.ticking {
 		l.ticking = false
-		l.setTimer(l.tick, 0, 0)
+		l.setTimer(l.tick, 0)
 	}
 }
 
@@ -233,6 +233,9 @@ func (l *Loop[T]) collect(n int) (woken bool) {
 		case tickData:
 			if l.quiet {
 				l.stopTicking()
+			} else {
+				// One expiry at a time: the kernel goes on with a period only when somebody reads the timerfd.
+				l.setTimer(l.tick, tickEvery)
 			}
 			l.quiet = true
 			continue
@@ -272,7 +275,7 @@ func (l *Loop[T]) arm() {
 		return
 	}
 	l.alarm = max(earliest, 1)
-	l.setTimer(l.timer, max(time.Duration(earliest-l.clock()), 1), 0)
+	l.setTimer(l.timer, max(time.Duration(earliest-l.clock()), 1))
 }
 
 // alarmEarlier is arm for a deadline that was set while another thread waits.
@@ -282,8 +285,8 @@ func (l *Loop[T]) alarmEarlier() {
 	}
 }
 
-func (l *Loop[T]) setTimer(fd int, after, every time.Duration) {
-	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(after)), Interval: unix.NsecToTimespec(int64(every))}
+func (l *Loop[T]) setTimer(fd int, after time.Duration) {
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(after))}
 	_ = unix.TimerfdSettime(fd, 0, &spec, nil) // cannot fail: the descriptor is ours and the times are valid
 }
 
@@ -310,5 +313,5 @@ func (l *Loop[T]) isClosed() bool {
 // Break makes Run return after the handler that is running now.
 func (l *Loop[T]) Break() {
 	l.broken.Store(true)
-	l.wakeUp()
+	l.Wake()
 }

@@ -130,7 +130,7 @@ func TestTimeoutValues(t *testing.T) {
 							l.pretendToWait()
 						}
 						set(t, l, a, Registration[string]{Directions: Read, Append: appending, Timeout: timeout})
-						l.OnTimeout(a, "late") // survives the second Set, or is set again: tested below
+						l.OnTimeout(a, "late")
 					}
 					expect(t, "deadline", round(l, nil), want)
 					expect(t, "afterwards", round(l, nil), "")

@@ -22,9 +22,6 @@ import (
 const (
 	variable  = "MELON_WORKER"
 	inherited = "inherited:"
-
-	// channelInChild is the number of the channel in a worker: the first after the standard ones.
-	channelInChild = 3
 )
 
 // A Process is a worker that was started, as the master sees it. The descriptors belong to the caller.
@@ -37,7 +34,8 @@ type Process struct {
 }
 
 // Start starts this program once more, with the same arguments and environment, as the worker with the given number.
-// The worker inherits standard input, output and error and one end of a socket pair, and nothing else of this process.
+// The worker inherits one end of a socket pair and what this process was given itself by whoever started it, such as
+// standard input, output and error; nothing that is close-on-exec, as all that Go opens is.
 // Where Start returns no error the new program has been loaded, and [Inherit] in it finds the socket.
 //
 // The very file that this process runs is started, even if another one lies at its path by now: master and workers are
@@ -69,17 +67,21 @@ func start(path string, index, channel int) (Process, error) {
 	if err := unix.Fstat(channel, &stat); err != nil {
 		return Process{}, fmt.Errorf("fork: cannot examine a socket: %w", err)
 	}
+	files := []uintptr{descriptor(0), descriptor(1), descriptor(2)}
+	for fd := 3; descriptor(fd) == uintptr(fd); fd++ {
+		files = append(files, uintptr(fd)) // and not replaced by the channel
+	}
 	var environment []string
 	for _, setting := range os.Environ() {
 		if !strings.HasPrefix(setting, variable+"=") {
 			environment = append(environment, setting)
 		}
 	}
-	environment = append(environment, fmt.Sprintf("%s=%d:%d:%d:%d", variable, index, channelInChild, stat.Ino, os.Getpid()))
+	environment = append(environment, fmt.Sprintf("%s=%d:%d:%d:%d", variable, index, len(files), stat.Ino, os.Getpid()))
 	pidfd := -1
 	pid, err := syscall.ForkExec(path, os.Args, &syscall.ProcAttr{
 		Env:   environment,
-		Files: []uintptr{standard(0), standard(1), standard(2), uintptr(channel)},
+		Files: append(files, uintptr(channel)),
 		Sys:   &syscall.SysProcAttr{PidFD: &pidfd},
 	})
 	if err != nil {
@@ -94,10 +96,10 @@ func start(path string, index, channel int) (Process, error) {
 	return Process{PID: pid, PIDFD: pidfd}, nil
 }
 
-// standard returns what a worker gets as one of its standard descriptors. A program that closed one has something else
-// under that number by now, recognisable by close-on-exec: the worker gets nothing in its place, and Go's start-up code
-// gives it /dev/null.
-func standard(fd int) uintptr {
+// descriptor returns what a worker gets under a number that is not the channel's: the same as this process, unless that
+// is close-on-exec. A program that closed a standard descriptor may have one of its own under that number by now: the
+// worker gets nothing in its place, and Go's start-up code opens /dev/null there.
+func descriptor(fd int) uintptr {
 	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
 		return ^uintptr(0)
 	}

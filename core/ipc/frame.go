@@ -127,6 +127,9 @@ func (in *Inbox) Added(n int) { in.end += n }
 // Buffered returns how many bytes have arrived that Next has not taken.
 func (in *Inbox) Buffered() int { return in.end - in.start }
 
+// Bytes returns those bytes, which stay the inbox's.
+func (in *Inbox) Bytes() []byte { return in.buffer[in.start:in.end] }
+
 // Next takes the next complete frame; false when there is none yet. Its payload is aligned to 8 bytes and valid until
 // the next call of Space. After an error, which wraps [ErrFrame], the stream is of no further use.
 func (in *Inbox) Next() (Frame, bool, error) {

@@ -1,0 +1,278 @@
+package fork
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The test program is its own child: this variable says what to do as one.
+const roleVariable = "MELON_FORK_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	role, argument, _ := strings.Cut(os.Getenv(roleVariable), " ")
+	switch role {
+	case "":
+		os.Exit(m.Run())
+	case "exit":
+		code, _ := strconv.Atoi(argument)
+		os.Exit(code)
+	case "wait": // for the end of the parent, which holds the other end of standard input
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		os.Exit(0)
+	case "ignore":
+		os.Exit(ignoreChildren())
+	}
+	fmt.Println("unknown role:", role)
+	os.Exit(1)
+}
+
+// limit is the deadline of a test. One that hangs ends the test program with the stacks of all goroutines.
+func limit(t *testing.T) {
+	t.Helper()
+	name := t.Name()
+	timer := time.AfterFunc(30*time.Second, func() {
+		debug.SetTraceback("all")
+		panic(name + " hangs")
+	})
+	t.Cleanup(func() { timer.Stop() })
+}
+
+// spawn starts this program, or another one, as a child that nobody but Reap waits for.
+func spawn(role string, input *os.File, argv ...string) (pid, pidfd int, err error) {
+	if len(argv) == 0 {
+		argv = []string{"/proc/self/exe"}
+	}
+	pid, err = syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
+		Env:   append(os.Environ(), roleVariable+"="+role, "GOCOVERDIR="),
+		Files: []uintptr{input.Fd(), 1, 2},
+		Sys:   &syscall.SysProcAttr{PidFD: &pidfd},
+	})
+	return pid, pidfd, err
+}
+
+// child is spawn for the length of a test.
+func child(t *testing.T, role string, argv ...string) (pid, pidfd int) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, pidfd, err = spawn(role, r, argv...)
+	_ = r.Close()
+	if err != nil {
+		_ = w.Close()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+		_ = unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED, nil)
+		_ = w.Close()
+		_ = unix.Close(pidfd)
+	})
+	return pid, pidfd
+}
+
+// ended waits until the process has ended, and leaves it to be reaped.
+func ended(pidfd int) error {
+	poll := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		switch _, err := unix.Poll(poll, -1); err {
+		case nil:
+			return nil
+		case unix.EINTR:
+		default:
+			return err
+		}
+	}
+}
+
+func reap(t *testing.T, pidfd int) Status {
+	t.Helper()
+	if err := ended(pidfd); err != nil {
+		t.Fatal(err)
+	}
+	status, ended, err := Reap(pidfd)
+	if !ended || err != nil {
+		t.Fatalf("Reap: %+v, %t, %v; want that it has ended", status, ended, err)
+	}
+	return status
+}
+
+func TestReapExited(t *testing.T) {
+	for _, code := range []int{0, 1, 3, 127, 255} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			limit(t)
+			_, pidfd := child(t, fmt.Sprint("exit ", code))
+			if got, want := reap(t, pidfd), (Status{Known: true, Code: code}); got != want {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		})
+	}
+}
+
+func TestReapKilled(t *testing.T) {
+	for _, signal := range []unix.Signal{unix.SIGKILL, unix.SIGTERM, unix.SIGALRM} {
+		t.Run(unix.SignalName(signal), func(t *testing.T) {
+			limit(t)
+			_, pidfd := child(t, "", "/bin/sh", "-c", fmt.Sprintf("kill -%d $$", signal))
+			if got, want := reap(t, pidfd), (Status{Known: true, Signal: syscall.Signal(signal)}); got != want {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		})
+	}
+}
+
+// Whether a core was dumped depends on the system; Reap says what the kernel does.
+func TestReapDumped(t *testing.T) {
+	limit(t)
+	for _, size := range []string{"0", "unlimited"} {
+		_, pidfd := child(t, "", "/bin/sh", "-c", "cd \"$0\" && ulimit -S -c "+size+"; kill -QUIT $$", t.TempDir())
+		var info unix.Siginfo
+		if err := unix.Waitid(unix.P_PIDFD, pidfd, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+			t.Fatal(err)
+		}
+		const dumped = 3 // CLD_DUMPED of waitid(2)
+		if got, want := reap(t, pidfd), (Status{Known: true, Signal: syscall.SIGQUIT, Core: info.Code == dumped}); got != want {
+			t.Errorf("core size %s: %+v, want %+v", size, got, want)
+		}
+	}
+}
+
+func TestReapRunning(t *testing.T) {
+	limit(t)
+	pid, pidfd := child(t, "wait")
+	for range 3 {
+		if status, ended, err := Reap(pidfd); ended || err != nil || status != (Status{}) {
+			t.Fatalf("a running child: %+v, %t, %v", status, ended, err)
+		}
+	}
+	// A child that is stopped has not ended either.
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	if status, ended, err := Reap(pidfd); ended || err != nil {
+		t.Fatalf("a stopped child: %+v, %t, %v", status, ended, err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if got := reap(t, pidfd); got.Signal != syscall.SIGKILL {
+		t.Errorf("%+v, want SIGKILL", got)
+	}
+}
+
+// Reap releases the child: there is no zombie, and a second call finds none.
+func TestReapReleases(t *testing.T) {
+	limit(t)
+	pid, pidfd := child(t, "exit 3")
+	reap(t, pidfd)
+	if err := unix.Kill(pid, 0); err != unix.ESRCH {
+		t.Errorf("signal 0 to the child: %v, want that it is gone", err)
+	}
+	if status, ended, err := Reap(pidfd); !ended || status.Known || err != nil {
+		t.Errorf("a second time: %+v, %t, %v; want ended, unknown", status, ended, err)
+	}
+}
+
+func TestReapTouchesOneChildOnly(t *testing.T) {
+	limit(t)
+	_, other := child(t, "exit 4")
+	_, pidfd := child(t, "exit 5")
+	if err := ended(other); err != nil {
+		t.Fatal(err)
+	}
+	if got := reap(t, pidfd); got.Code != 5 {
+		t.Errorf("%+v, want status 5", got)
+	}
+	if got := reap(t, other); got.Code != 4 || !got.Known {
+		t.Errorf("%+v, want status 4", got)
+	}
+}
+
+// Somebody else may reap the child, such as a SIGCHLD handler of the program.
+func TestReapAfterSomebodyElse(t *testing.T) {
+	limit(t)
+	pid, pidfd := child(t, "exit 3")
+	var status unix.WaitStatus
+	for {
+		if _, err := unix.Wait4(pid, &status, 0, nil); err == nil {
+			break
+		} else if err != unix.EINTR {
+			t.Fatal(err)
+		}
+	}
+	if got := reap(t, pidfd); got.Known {
+		t.Errorf("%+v, want an unknown status", got)
+	}
+}
+
+func TestReapOfWhatIsNoProcess(t *testing.T) {
+	limit(t)
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := int(null.Fd())
+	if status, ended, err := Reap(fd); ended || err == nil {
+		t.Errorf("/dev/null: %+v, %t, %v; want an error", status, ended, err)
+	}
+	_ = null.Close()
+	for _, fd := range []int{fd, -1} {
+		if status, ended, err := Reap(fd); ended || err == nil {
+			t.Errorf("descriptor %d: %+v, %t, %v; want an error", fd, status, ended, err)
+		}
+	}
+	if _, _, err := Reap(fd); !errors.Is(err, os.ErrInvalid) && !errors.Is(err, unix.EBADF) {
+		t.Errorf("a closed descriptor: %v", err)
+	}
+}
+
+// Where SIGCHLD is ignored the kernel keeps no record: a child that runs is seen to run and one that ended to have ended.
+// The disposition belongs to the whole process, so this happens in one of its own.
+func TestReapWithIgnoredSIGCHLD(t *testing.T) {
+	limit(t)
+	_, pidfd := child(t, "ignore")
+	if got, want := reap(t, pidfd), (Status{Known: true}); got != want {
+		t.Errorf("the helper process %v; what it prints says why", got)
+	}
+}
+
+func ignoreChildren() int {
+	fail := func(format string, args ...any) int {
+		fmt.Printf("with SIGCHLD ignored: "+format+"\n", args...)
+		return 1
+	}
+	signal.Ignore(unix.SIGCHLD)
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fail("%v", err)
+	}
+	_, pidfd, err := spawn("wait", r)
+	if err != nil {
+		return fail("%v", err)
+	}
+	if status, ended, err := Reap(pidfd); ended || err != nil {
+		return fail("a running child: %+v, %t, %v", status, ended, err)
+	}
+	_ = w.Close()
+	if err := ended(pidfd); err != nil {
+		return fail("%v", err)
+	}
+	if status, ended, err := Reap(pidfd); !ended || status.Known || err != nil {
+		return fail("a child that ended: %+v, %t, %v", status, ended, err)
+	}
+	return 0
+}

@@ -1,0 +1,181 @@
+package fork
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Start starts the test binary once more. It says what it inherited, and ends with status 7.
+func init() {
+	if !IsWorker() || os.Getenv("FORK_START_TEST") == "" {
+		return
+	}
+	in, worker, err := Inherit()
+	_, _, again := Inherit()
+	comm, _ := os.ReadFile("/proc/self/comm")
+	report := fmt.Sprintf("index %d, master %t, worker %t, error %v, again %t, sockets %v, still a worker %t, comm %s",
+		in.Index, in.Master == os.Getppid(), worker, err, errors.Is(again, ErrInherited), openSockets(), IsWorker(), comm)
+	_, _ = unix.Write(in.Channel, []byte(report))
+	os.Exit(7)
+}
+
+func TestStartAndInherit(t *testing.T) {
+	t.Setenv("FORK_START_TEST", "1")
+	// What this process was given and what it was not: workers get the first alone.
+	given, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets := openSockets()
+	defer unix.Close(given)
+	own, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(own)
+	before := descriptors(t)
+	p, err := Start(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := make([]byte, 4096)
+	wait(t, p.Channel)
+	n, err := unix.Read(p.Channel, report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	comm, _ := os.ReadFile("/proc/self/comm")
+	sockets["the channel"] = true
+	want := fmt.Sprintf("index 5, master true, worker true, error <nil>, again true, sockets %v, still a worker true, comm %s", sockets, comm)
+	if got := string(report[:n]); got != want {
+		t.Errorf("the worker says\n%s\nwant\n%s", got, want)
+	}
+	wait(t, p.PIDFD)
+	status, ended, err := Reap(p.PIDFD)
+	if err != nil || !ended || status != (Status{Known: true, Code: 7}) {
+		t.Errorf("Reap returned %v, %t, %v; want exit status 7", status, ended, err)
+	}
+	_ = unix.Close(p.Channel)
+	_ = unix.Close(p.PIDFD)
+	if after := descriptors(t); after != before {
+		t.Errorf("there are %d descriptors, and were %d before", after, before)
+	}
+}
+
+// openSockets returns the sockets that this process has, by inode. In a worker, the channel goes by that name.
+func openSockets() map[string]bool {
+	inodes := make(map[string]bool)
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, entry := range entries {
+		fd, _ := strconv.Atoi(entry.Name())
+		var stat unix.Stat_t
+		if err := unix.Fstat(fd, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFSOCK {
+			continue
+		}
+		name := strconv.FormatUint(stat.Ino, 10)
+		if flags, _ := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); flags&unix.FD_CLOEXEC != 0 {
+			name = "the channel"
+		}
+		inodes[name] = true
+	}
+	return inodes
+}
+
+// wait waits until fd can be read.
+func wait(t *testing.T, fd int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(time.Until(deadline).Milliseconds()))
+		if err == unix.EINTR {
+			continue
+		}
+		if n != 1 {
+			t.Fatalf("nothing comes from the worker: %v", err)
+		}
+		return
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func TestStartReportsWhyAProgramCannotBeLoaded(t *testing.T) {
+	before := descriptors(t)
+	if _, err := start(filepath.Join(t.TempDir(), "gone"), 0, 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("start of a missing file: %v", err)
+	}
+	notExecutable := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(notExecutable, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := start(notExecutable, 0, 0); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("start of a file that is not executable: %v", err)
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("there are %d descriptors, and were %d before", after, before)
+	}
+}
+
+func TestInherit(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	var stat unix.Stat_t
+	if err := unix.Fstat(pair[0], &stat); err != nil {
+		t.Fatal(err)
+	}
+	value := func(fd int, inode uint64, master int) string { return fmt.Sprintf("2:%d:%d:%d", fd, inode, master) }
+	for _, test := range []struct {
+		name, value string
+		worker      bool
+		err         error
+	}{
+		{"no worker", "unset", false, nil},
+		{"started by a worker", "inherited:1", false, nil},
+		{"garbage", "garbage", true, ErrNoChannel},
+		{"empty", "", true, ErrNoChannel},
+		{"another socket", value(pair[1], stat.Ino, os.Getppid()), true, ErrNoChannel},
+		{"closed descriptor", value(100000, stat.Ino, os.Getppid()), true, ErrNoChannel},
+		{"dead master", value(pair[0], stat.Ino, os.Getpid()), true, ErrOrphan},
+		{"worker", value(pair[0], stat.Ino, os.Getppid()), true, nil},
+		{"second call", "inherited:" + strconv.Itoa(os.Getpid()), true, ErrInherited},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv(variable, test.value)
+			if test.value == "unset" {
+				_ = os.Unsetenv(variable)
+			}
+			in, worker, err := Inherit()
+			if worker != test.worker || !errors.Is(err, test.err) || worker != IsWorker() {
+				t.Errorf("Inherit returned %+v, %t, %v; IsWorker returns %t", in, worker, err, IsWorker())
+			}
+			if test.name == "worker" {
+				if in != (Inheritance{Index: 2, Master: os.Getppid(), Channel: pair[0]}) {
+					t.Errorf("Inherit returned %+v", in)
+				}
+				flags, _ := unix.FcntlInt(uintptr(pair[0]), unix.F_GETFL, 0)
+				if flags&syscall.O_NONBLOCK == 0 {
+					t.Error("the channel is in blocking mode")
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,332 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"melon/core/event"
+	"melon/core/fork"
+	"melon/core/ipc"
+)
+
+// A pretence is a world without processes: a worker is a socket pair, of which the test holds the other end, and an
+// eventfd in place of a pidfd.
+type pretence struct {
+	t       *testing.T
+	next    int
+	workers map[int]*pretended // by pidfd
+	starts  []int              // indexes
+	fail    func(index int) error
+	died    func(p *pretended)
+}
+
+type pretended struct {
+	index, peer int
+	signals     []syscall.Signal
+	status      fork.Status
+}
+
+func pretend(t *testing.T) *pretence {
+	return &pretence{t: t, workers: make(map[int]*pretended), fail: func(int) error { return nil }}
+}
+
+func (w *pretence) outside() *outside {
+	return &outside{
+		inherit: func() (fork.Inheritance, bool, error) { return fork.Inheritance{}, false, nil },
+		start:   w.start,
+		reap: func(pidfd int) (fork.Status, bool, error) {
+			p := w.workers[pidfd]
+			delete(w.workers, pidfd)
+			return p.status, true, nil
+		},
+		kill: func(pidfd int, signal syscall.Signal) error {
+			p := w.workers[pidfd]
+			p.signals = append(p.signals, signal)
+			p.status = fork.Status{Known: true, Signal: signal}
+			w.end(pidfd)
+			return nil
+		},
+	}
+}
+
+func (w *pretence) start(index int) (fork.Process, error) {
+	w.starts = append(w.starts, index)
+	if err := w.fail(index); err != nil {
+		return fork.Process{}, err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	pidfd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.next++
+	w.workers[pidfd] = &pretended{index: index, peer: pair[1]}
+	return fork.Process{PID: w.next, PIDFD: pidfd, Channel: pair[0]}, nil
+}
+
+// end makes a worker end.
+func (w *pretence) end(pidfd int) {
+	_ = unix.Close(w.workers[pidfd].peer)
+	_, _ = unix.Write(pidfd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func TestRunFailsWhenAWorkerCannotBeStarted(t *testing.T) {
+	world := pretend(t)
+	world.fail = func(index int) error {
+		if index == 2 {
+			return unix.EAGAIN
+		}
+		return nil
+	}
+	g := Group{Workers: 4, outside: world.outside(), Logger: quiet()}
+	if err := g.Run(context.Background()); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("Run returned %v", err)
+	}
+	if !slices.Equal(world.starts, []int{0, 1, 2}) || len(world.workers) != 0 || len(g.Running()) != 0 {
+		t.Errorf("after the starts %v, %d workers are left", world.starts, len(world.workers))
+	}
+}
+
+func TestRunSaysWhyAWorkerCannotBegin(t *testing.T) {
+	for cause, want := range map[error]error{
+		fork.ErrInherited: ErrWorker, fork.ErrOrphan: ErrMasterGone, fork.ErrNoChannel: fork.ErrNoChannel,
+	} {
+		world := pretend(t).outside()
+		world.inherit = func() (fork.Inheritance, bool, error) { return fork.Inheritance{}, true, cause }
+		g := Group{outside: world}
+		if err := g.Run(context.Background()); !errors.Is(err, want) {
+			t.Errorf("with %v, Run returned %v", cause, err)
+		}
+	}
+}
+
+func TestAPanicInTheMasterLeavesNoWorker(t *testing.T) {
+	world := pretend(t)
+	g := Group{Workers: 3, outside: world.outside()}
+	g.Started = func(w *Worker) {
+		if w.Index() == 2 {
+			panic("as asked")
+		}
+	}
+	func() {
+		defer func() {
+			if recover() != "as asked" {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_ = g.Run(context.Background())
+	}()
+	if len(world.workers) != 0 {
+		t.Errorf("%d workers are left", len(world.workers))
+	}
+}
+
+// TestLastWords fails if what a worker sent is lost when its end is noticed first.
+func TestLastWords(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	world := pretend(t)
+	g := Group{Workers: 1, outside: world.outside(), Logger: quiet()}
+	g.Started = func(w *Worker) {
+		if world.next > 1 {
+			return
+		}
+		for pidfd, p := range world.workers {
+			_, _ = unix.Write(pidfd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+			// More than one read takes, and some of another message.
+			words := ipc.AppendFrame(nil, 1, make([]byte, 100000))
+			words = ipc.AppendFrame(words, 2, []byte("good-bye"))
+			words = append(words, 100, 0, 0, 0, 1)
+			if n, err := unix.Write(p.peer, words); n != len(words) {
+				t.Errorf("%d bytes of %d were written: %v", n, len(words), err)
+			}
+			// p.peer stays open, as if a process that the worker started had inherited it.
+			t.Cleanup(func() { unix.Close(p.peer) })
+		}
+	}
+	var got []string
+	for msgType := range uint32(3) {
+		g.Handle(msgType, Handlers{Master: func(from *Worker, payload []byte) {
+			got = append(got, fmt.Sprint(msgType, " ", len(payload)))
+			if err := from.Send(1, nil); !errors.Is(err, ErrClosed) || len(g.Running()) != 0 {
+				t.Errorf("the worker has ended, but Send returned %v and %v are running", err, g.Running())
+			}
+		}})
+	}
+	g.Ended = func(w *Worker, status fork.Status) {
+		got = append(got, "ended")
+		cancel()
+	}
+	if err := g.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if len(got) < 3 || !slices.Equal(got[:3], []string{"1 100000", "2 8", "ended"}) {
+		t.Errorf("there came %q", got)
+	}
+}
+
+func TestFailedStartsAreRetriedLaterAndLater(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	world := pretend(t)
+	world.fail = func(int) error {
+		if world.next == 1 {
+			return unix.EAGAIN
+		}
+		return nil
+	}
+	g := Group{Workers: 1, outside: world.outside(), Logger: quiet(), Backoff: fork.Backoff{Least: 10 * time.Millisecond}}
+	g.Started = func(*Worker) {
+		for pidfd := range world.workers {
+			world.end(pidfd)
+		}
+	}
+	if err := g.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	// At once, after 10, 20 and 40 ms, and before those the one that worked.
+	if n := len(world.starts); n < 3 || n > 6 {
+		t.Errorf("%d starts were tried within 100 ms", n)
+	}
+}
+
+// TestSupervision has workers end and starts fail at random, and checks that all slots are filled again all the same.
+func TestSupervision(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		world := pretend(t)
+		failing := true
+		world.fail = func(int) error {
+			if failing && world.next >= 5 && random.IntN(3) == 0 {
+				return unix.EAGAIN
+			}
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		g := Group{Workers: 5, outside: world.outside(), Logger: quiet(), StopTimeout: time.Millisecond,
+			Backoff: fork.Backoff{Least: time.Microsecond, Most: time.Millisecond}}
+		ends := 0
+		g.Ended = func(w *Worker, status fork.Status) {
+			if slices.Contains(g.Running(), w) {
+				t.Errorf("seed %d: %v has ended and is running", seed, w)
+			}
+			if ends++; ends == 40 {
+				failing = false
+			}
+		}
+		g.Started = func(w *Worker) {
+			switch {
+			case world.next < 5: // the first round
+			case failing:
+				for pidfd, p := range world.workers {
+					if random.IntN(2) == 0 && p.status == (fork.Status{}) {
+						p.status = fork.Status{Known: true, Code: 1}
+						world.end(pidfd)
+					}
+				}
+				if len(g.Running()) == 5 && ends < 40 { // keep it going
+					for pidfd, p := range world.workers {
+						if p.status == (fork.Status{}) {
+							p.status = fork.Status{Known: true, Code: 1}
+							world.end(pidfd)
+							break
+						}
+					}
+				}
+			case len(g.Running()) == 5:
+				cancel()
+			}
+		}
+		if err := g.Run(ctx); err != nil {
+			t.Errorf("seed %d: Run returned %v", seed, err)
+		}
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			t.Errorf("seed %d: %d of 5 workers run again in the end, after %d ends", seed, len(world.workers), ends)
+		}
+		if len(world.workers) != 0 {
+			t.Errorf("seed %d: %d workers are left", seed, len(world.workers))
+		}
+		cancel()
+	}
+}
+
+// TestTheLoopLooksForEventsWhileGoroutinesPost fails if posted functions keep the loop from its descriptors.
+func TestTheLoopLooksForEventsWhileGoroutinesPost(t *testing.T) {
+	var e engine
+	if err := e.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	give := time.Now().Add(20 * time.Second)
+	var again func()
+	again = func() {
+		if time.Now().After(give) {
+			t.Error("a timer of 1 ms does not expire while functions are posted")
+			e.finished = true
+		}
+		e.post(again)
+	}
+	e.post(again)
+	e.after(time.Millisecond, func() { e.finished = true })
+	e.run()
+}
+
+func TestPostAfterCloseIsHarmless(t *testing.T) {
+	var e engine
+	if err := e.open(); err != nil {
+		t.Fatal(err)
+	}
+	e.sleeping.Store(true)
+	wake := e.loop.Descriptors()[1]
+	e.close()
+	// Somebody else gets the descriptor of the loop's wake-up.
+	pipe := make([]int, 2)
+	if err := unix.Pipe2(pipe, unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pipe[0])
+	defer unix.Close(pipe[1])
+	if pipe[1] != wake {
+		if err := unix.Dup3(pipe[1], wake, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(wake)
+	}
+	e.post(func() { t.Error("called") })
+	if n, err := unix.Read(pipe[0], make([]byte, 8)); err != unix.EAGAIN {
+		t.Errorf("post wrote %d bytes into somebody else's descriptor: %v", n, err)
+	}
+}
+
+func TestUnwatchableWorker(t *testing.T) {
+	world := pretend(t)
+	outside := world.outside()
+	outside.start = func(index int) (fork.Process, error) {
+		p, err := world.start(index)
+		_ = unix.Close(p.Channel)
+		p.Channel = 1 << 20 // which cannot be open
+		return p, err
+	}
+	g := Group{Workers: 1, outside: outside}
+	var refused *event.DescriptorError
+	if err := g.Run(context.Background()); !errors.As(err, &refused) || !errors.Is(err, unix.EBADF) {
+		t.Errorf("Run returned %v", err)
+	}
+	if len(world.workers) != 0 {
+		t.Errorf("%d workers are left", len(world.workers))
+	}
+}
