@@ -41,3 +41,32 @@ func TestReadmeProgram(t *testing.T) {
 		t.Errorf("%d workers said hello, not 4:\n%s", n, output)
 	}
 }
+
+// TestReadmeGoProgram builds and runs the README's Go program, without cgo.
+func TestReadmeGoProgram(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := regexp.MustCompile("(?s)```go\n(.*?)```").FindStringSubmatch(string(readme))
+	if program == nil {
+		t.Fatal("README.md has no Go program")
+	}
+	dir := t.TempDir()
+	source, path := filepath.Join(dir, "main.go"), filepath.Join(dir, "hello")
+	if err := os.WriteFile(source, []byte(program[1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err = runTool(buildLimit, "env", "-C", root, "CGO_ENABLED=0", setting("GO", "go"), "build", "-o", path, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := 30 * time.Second
+	result, output, err := job{Path: path, Deadline: deadline}.run(t)
+	if bad := result.verdict(0, deadline); bad != nil || err != nil {
+		t.Fatalf("%v, %v, output:\n%s", bad, err, output)
+	}
+	if n := strings.Count(output, " says hello\n"); n != 4 {
+		t.Errorf("%d workers said hello, not 4:\n%s", n, output)
+	}
+}
