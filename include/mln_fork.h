@@ -129,8 +129,8 @@ int mln_fork(void);
  * Starts a program as a worker. Only standard input, output, error and the channel reach it.
  *
  * @param stype     whether it is started again when it ends.
- * @param args      heap array of n_args strings; args[0] is the path for execv(). Owned by the library from now on and
- *                  freed when the worker is gone for good (the array, not the strings).
+ * @param args      heap array of n_args strings; args[0] is the path for execv(). If the call succeeds it is owned by the
+ *                  library and freed when the worker is gone for good (the array, not the strings).
  * @param n_args    number of strings.
  * @param master_ev the loop that receives its messages and notices its end; NULL: none yet.
  * @return 0, also when the program turns out not to be executable, which is logged with the cause (and tried again later

@@ -85,34 +85,49 @@ static inline void mln_spin_unlock(volatile long *lock)
  *     void PREFIX_chain_add(type **head, type **tail, type *node);   appends a node
  *     void PREFIX_chain_del(type **head, type **tail, type *node);   takes a node out
  *
- * The eras order the arguments differently, and a call does not show which it means. Today's order is
+ * The eras order the arguments differently. Today:
  *
  *     MLN_CHAIN_FUNC_DECLARE(scope, prefix, type, func_attr)         MLN_CHAIN_FUNC_DEFINE(scope, prefix, type, prev, next)
  *     MLN_CHAIN_FUNC_DEFINE(static inline, item, item_t, prev, next)
  *
- * A program that defines MLN_ERA_SEED before it includes any header of this library gets the order of the seed era, in which
- * ret_attr is the scope together with the return type:
+ * In the seed era, where ret_attr is the scope together with the return type:
  *
  *     MLN_CHAIN_FUNC_DECLARE(prefix, type, ret_attr, func_attr)      MLN_CHAIN_FUNC_DEFINE(prefix, type, ret_attr, prev, next)
  *     MLN_CHAIN_FUNC_DEFINE(item, item_t, static inline void, prev, next)
  *
- * `prev` and `next` are the names of the members of type that link the list; func_attr, which may be empty, is appended to
- * the declarations. No semicolon is needed behind either macro.
+ * Both are understood: a first argument that is empty or begins with `static`, `inline`, `extern` or `__attribute__` is a
+ * scope, any other a prefix. `prev` and `next` are the names of the members of type that link the list; func_attr, which may
+ * be empty, is appended to the declarations. No semicolon is needed behind either macro.
  */
-#ifdef MLN_ERA_SEED
-#define MLN_CHAIN_FUNC_DECLARE(prefix, type, ret_attr, func_attr) MLN_CHAIN_FUNC_DECLARE_AS(ret_attr, prefix, type, func_attr)
-#define MLN_CHAIN_FUNC_DEFINE(prefix, type, ret_attr, prev, next) MLN_CHAIN_FUNC_DEFINE_AS(ret_attr, prefix, type, prev, next)
-#else
-#define MLN_CHAIN_FUNC_DECLARE(scope, prefix, type, func_attr) MLN_CHAIN_FUNC_DECLARE_AS(scope void, prefix, type, func_attr)
-#define MLN_CHAIN_FUNC_DEFINE(scope, prefix, type, prev, next) MLN_CHAIN_FUNC_DEFINE_AS(scope void, prefix, type, prev, next)
-#endif
+#define MLN_CHAIN_FUNC_DECLARE(a, b, c, d) MLN_CHAIN_FUNC_ORDERED(MLN_CHAIN_FUNC_DECLARE, a)(a, b, c, d)
+#define MLN_CHAIN_FUNC_DEFINE(a, b, c, d, e) MLN_CHAIN_FUNC_ORDERED(MLN_CHAIN_FUNC_DEFINE, a)(a, b, c, d, e)
 
-/* What both orders stand for. */
-#define MLN_CHAIN_FUNC_DECLARE_AS(ret, prefix, type, func_attr) \
+/*
+ * How the order is found: the first argument, pasted to a name, gives one of the macros below if it is a scope, and that
+ * expands to a list whose second element is today's order. Otherwise the second element is the seed era's.
+ */
+#define MLN_CHAIN_SCOPE_ ~, _TODAY,
+#define MLN_CHAIN_SCOPE_static ~, _TODAY,
+#define MLN_CHAIN_SCOPE_inline ~, _TODAY,
+#define MLN_CHAIN_SCOPE___inline ~, _TODAY,
+#define MLN_CHAIN_SCOPE___inline__ ~, _TODAY,
+#define MLN_CHAIN_SCOPE_extern ~, _TODAY,
+#define MLN_CHAIN_SCOPE___attribute__ ~, _TODAY,
+#define MLN_CHAIN_FUNC_ORDERED(macro, first) MLN_CHAIN_FUNC_PASTED(macro, first)
+#define MLN_CHAIN_FUNC_PASTED(macro, first) MLN_CHAIN_FUNC_LISTED(macro, MLN_CHAIN_SCOPE_##first, _SEED, )
+#define MLN_CHAIN_FUNC_LISTED(macro, ...) MLN_CHAIN_FUNC_NAMED(macro, __VA_ARGS__)
+#define MLN_CHAIN_FUNC_NAMED(macro, unused, order, ...) macro##order
+
+#define MLN_CHAIN_FUNC_DECLARE_TODAY(scope, prefix, type, func_attr) \
+    MLN_CHAIN_FUNC_DECLARE_SEED(prefix, type, scope void, func_attr)
+#define MLN_CHAIN_FUNC_DEFINE_TODAY(scope, prefix, type, prev, next) \
+    MLN_CHAIN_FUNC_DEFINE_SEED(prefix, type, scope void, prev, next)
+
+#define MLN_CHAIN_FUNC_DECLARE_SEED(prefix, type, ret, func_attr) \
     ret prefix##_chain_add(type **head, type **tail, type *node) func_attr; \
     ret prefix##_chain_del(type **head, type **tail, type *node) func_attr;
 
-#define MLN_CHAIN_FUNC_DEFINE_AS(ret, prefix, type, prev, next) \
+#define MLN_CHAIN_FUNC_DEFINE_SEED(prefix, type, ret, prev, next) \
     ret prefix##_chain_add(type **head, type **tail, type *node) \
     { \
         node->prev = *tail; \

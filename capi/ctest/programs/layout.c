@@ -5,8 +5,15 @@
 
 #include <stddef.h>
 
+#include "mln_conf.h"
 #include "mln_connection.h"
+#include "mln_core.h"
+#include "mln_fork.h"
+#include "mln_framework.h"
+#include "mln_log.h"
 #include "mln_string.h"
+#include "mln_thread.h"
+#include "mln_tools.h"
 
 /* Does not compile if the condition does not hold; in every dialect. */
 #define LAYOUT(condition) extern char layout_is_right[(condition) ? 1 : -1]
@@ -48,6 +55,96 @@ OFFSET(mln_file_t, fd, 16);
 OFFSET(mln_file_t, file_path, 24);
 OFFSET(mln_file_t, fset, 32);
 OFFSET(mln_file_t, refer_cnt, 40);
+
+/* Up to stype at the offsets of the seed era, which its programs were compiled with; what came later is behind. */
+OFFSET(mln_fork_t, prev, 0);
+OFFSET(mln_fork_t, next, 8);
+OFFSET(mln_fork_t, args, 16);
+OFFSET(mln_fork_t, conn, 24);
+OFFSET(mln_fork_t, pid, 88);
+OFFSET(mln_fork_t, n_args, 92);
+OFFSET(mln_fork_t, state, 96);
+OFFSET(mln_fork_t, msg_len, 100);
+OFFSET(mln_fork_t, msg_type, 104);
+OFFSET(mln_fork_t, error_bytes, 112);
+OFFSET(mln_fork_t, msg_content, 120);
+OFFSET(mln_fork_t, etype, 128);
+OFFSET(mln_fork_t, stype, 132);
+LAYOUT(offsetof(mln_fork_t, msg_buf_size) >= 136);
+
+OFFSET(mln_ipc_handler_t, handler, 0);
+OFFSET(mln_ipc_handler_t, data, 8);
+OFFSET(mln_ipc_handler_t, type, 16);
+
+OFFSET(mln_ipc_cb_t, next, 0);
+OFFSET(mln_ipc_cb_t, prev, 8);
+OFFSET(mln_ipc_cb_t, master_handler, 16);
+OFFSET(mln_ipc_cb_t, worker_handler, 24);
+OFFSET(mln_ipc_cb_t, master_data, 32);
+OFFSET(mln_ipc_cb_t, worker_data, 40);
+OFFSET(mln_ipc_cb_t, type, 48);
+
+LAYOUT(sizeof(mln_conf_item_t) == 16);
+OFFSET(mln_conf_item_t, type, 0);
+OFFSET(mln_conf_item_t, val, 8);
+LAYOUT(sizeof(mln_conf_cmd_t) == 40);
+OFFSET(mln_conf_cmd_t, cmd_name, 0);
+OFFSET(mln_conf_cmd_t, search, 8);
+OFFSET(mln_conf_cmd_t, update, 16);
+OFFSET(mln_conf_cmd_t, arg_tbl, 24);
+OFFSET(mln_conf_cmd_t, n_args, 32);
+LAYOUT(sizeof(mln_conf_domain_t) == 40);
+OFFSET(mln_conf_domain_t, search, 0);
+OFFSET(mln_conf_domain_t, insert, 8);
+OFFSET(mln_conf_domain_t, remove, 16);
+OFFSET(mln_conf_domain_t, domain_name, 24);
+OFFSET(mln_conf_domain_t, cmd, 32);
+LAYOUT(sizeof(mln_conf_t) == 48);
+OFFSET(mln_conf_t, lex, 0);
+OFFSET(mln_conf_t, domain, 8);
+OFFSET(mln_conf_t, search, 16);
+OFFSET(mln_conf_t, insert, 24);
+OFFSET(mln_conf_t, remove, 32);
+OFFSET(mln_conf_t, cb, 40);
+OFFSET(mln_conf_hook_t, reload, 0);
+OFFSET(mln_conf_hook_t, data, 8);
+OFFSET(mln_conf_hook_t, prev, 16);
+OFFSET(mln_conf_hook_t, next, 24);
+
+LAYOUT(sizeof(struct mln_core_attr) == 32);
+OFFSET(struct mln_core_attr, argc, 0);
+OFFSET(struct mln_core_attr, argv, 8);
+OFFSET(struct mln_core_attr, global_init, 16);
+OFFSET(struct mln_core_attr, worker_process, 24);
+LAYOUT(sizeof(struct mln_framework_attr) == 48);
+OFFSET(struct mln_framework_attr, argc, 0);
+OFFSET(struct mln_framework_attr, argv, 8);
+OFFSET(struct mln_framework_attr, global_init, 16);
+OFFSET(struct mln_framework_attr, main_thread, 24);
+OFFSET(struct mln_framework_attr, master_process, 32);
+OFFSET(struct mln_framework_attr, worker_process, 40);
+
+LAYOUT(sizeof(mln_boot_t) == 32);
+OFFSET(mln_boot_t, boot_str, 0);
+OFFSET(mln_boot_t, alias, 8);
+OFFSET(mln_boot_t, handler, 16);
+OFFSET(mln_boot_t, cnt, 24);
+LAYOUT(sizeof(struct utctime) == 56);
+OFFSET(struct utctime, year, 0);
+OFFSET(struct utctime, week, 48);
+
+LAYOUT(sizeof(mln_thread_msg_t) == 72);
+OFFSET(mln_thread_msg_t, dest, 0);
+OFFSET(mln_thread_msg_t, src, 8);
+OFFSET(mln_thread_msg_t, f, 16);
+OFFSET(mln_thread_msg_t, pfunc, 24);
+OFFSET(mln_thread_msg_t, pdata, 32);
+OFFSET(mln_thread_msg_t, sauto, 40);
+OFFSET(mln_thread_msg_t, uauto, 48);
+OFFSET(mln_thread_msg_t, c, 56);
+OFFSET(mln_thread_msg_t, padding, 57);
+OFFSET(mln_thread_msg_t, type, 64);
+OFFSET(mln_thread_msg_t, need_clear, 68);
 
 LAYOUT(sizeof(mln_u8_t) == 1 && (mln_u8_t)-1 > 0);
 LAYOUT(sizeof(mln_s8_t) == 1);
