@@ -159,7 +159,7 @@ int mln_fork(void)
         if (result == 0)
             return 0;
         if (result > 0)
-            log_line(none, "Start worker process No.%ld\n", (long)i + 1);
+            log_line(none, "Start worker process No.%ld", (long)i + 1);
     }
     start_programs("proc_exec");
     start_programs("exec_proc");

@@ -487,11 +487,13 @@ static int start_new(struct worker *w, mln_event_t *ev)
     if (start(w, ev) < 0) {
         int saved = errno;
         log_line(error, "cannot start %s: %s", w->args[0], strerror(saved));
+        if (!w->owns_strings)
+            w->args = NULL; /* stays the caller's */
         drop_worker(w);
         errno = saved;
         return -1;
     }
-    log_line(none, "Start process '%s', pid %ld\n", w->args[0], (long)w->pid);
+    log_line(none, "Start process '%s', pid %ld", w->args[0], (long)w->pid);
     return 0;
 }
 
