@@ -1,6 +1,7 @@
 package event
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -278,6 +279,46 @@ func TestCloseWithoutClear(t *testing.T) {
 			l.Clear(a)
 			silent(t, l)
 		})
+	}
+}
+
+// The same directions as before do not look like a change; the kernel has to be told of them all the same.
+func TestCloseWithoutClearAndTheSameDirections(t *testing.T) {
+	limit(t)
+	l := newLoop(t)
+	a, _ := pair(t)
+	fresh, peer := pair(t)
+	watch(t, l, a, Read, "old")
+	round(l, nil)
+	reuse(t, a, fresh)
+	watch(t, l, a, Read, "new")
+	write(t, peer)
+	expect(t, "data", round(l, nil), "R:new")
+}
+
+func TestRegularFileClosedWithoutClear(t *testing.T) {
+	limit(t)
+	l := newLoop(t)
+	file := regularFile(t)
+	fresh, peer := pair(t)
+	watch(t, l, file, Read, "file")
+	expect(t, "a regular file", round(l, nil), "R:file")
+	reuse(t, file, fresh)
+	watch(t, l, file, Read, "socket")
+	silent(t, l)
+	write(t, peer)
+	expect(t, "data", round(l, nil), "R:socket")
+}
+
+func TestSetAfterCloseSaysSo(t *testing.T) {
+	limit(t)
+	l := newLoop(t)
+	a, _ := pair(t)
+	watch(t, l, a, Read, "a")
+	round(l, nil)
+	shut(t, a)
+	if err := l.Set(a, Registration[string]{Directions: Read, Timeout: NoTimeout}); !errors.Is(err, unix.EBADF) {
+		t.Errorf("setting a closed descriptor: %v, want EBADF", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package event
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ type Loop[T any] struct {
 	wake    int // eventfd
 	closed  bool
 	waiting bool // Next is in the kernel, or the owner waits for it
+	inside  bool // Next is in the kernel
 	base    time.Time
 	now     int64 // nanoseconds since base, read once per wait
 
@@ -55,6 +57,7 @@ type descriptor[T any] struct {
 	// kernel is the mask that epoll holds; 0: not registered there, since a descriptor without interest would still
 	// report hang-ups, for ever and to nobody.
 	kernel  uint32
+	unsure  bool // kernel may not be true
 	always  bool
 	changed bool
 
@@ -123,7 +126,8 @@ func (l *Loop[T]) open() (err error) {
 	return nil
 }
 
-// Close releases the loop's own descriptors. It closes none that was registered.
+// Close releases the loop's own descriptors. It closes none that was registered. A wait that Next is in ends; an owner
+// who waits outside after an outcome of Idle has to come back first.
 func (l *Loop[T]) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -131,13 +135,21 @@ func (l *Loop[T]) Close() {
 		return
 	}
 	l.closed = true
+	if l.inside {
+		l.wakeUp() // closing an epoll instance does not end a wait for it, so whoever waits closes
+	} else {
+		l.release()
+	}
+	l.table, l.changed, l.always, l.ready, l.slots = nil, nil, nil, nil, nil
+	l.taken, l.timers, l.timeouts = 0, heap{}, heap{}
+}
+
+func (l *Loop[T]) release() {
 	for _, fd := range l.Descriptors() {
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}
 	}
-	l.table, l.changed, l.always, l.ready, l.slots = nil, nil, nil, nil, nil
-	l.taken, l.timers, l.timeouts = 0, heap{}, heap{}
 }
 
 // Descriptors returns the loop's own descriptors: the epoll instance first, then the eventfd to which eight bytes can be
@@ -201,6 +213,9 @@ func (l *Loop[T]) Set(fd int, r Registration[T]) error {
 	if r.OneShot {
 		oneShot |= r.Directions
 	}
+	if !fresh && !r.Append {
+		l.doubt(d)
+	}
 	if err := l.admit(d, armed, fresh); err != nil {
 		return &DescriptorError{fd, err}
 	}
@@ -226,6 +241,21 @@ func (l *Loop[T]) Set(fd int, r Registration[T]) error {
 	return nil
 }
 
+// doubt is for a descriptor that is set anew, without Clear: it may have been closed and its number used again, and then
+// the kernel knows nothing of it. It is told at once.
+func (l *Loop[T]) doubt(d *descriptor[T]) {
+	l.drop(d)
+	d.unsure = true
+}
+
+// drop forgets that d is always ready.
+func (l *Loop[T]) drop(d *descriptor[T]) {
+	if d.always {
+		d.always = false
+		l.always = slices.DeleteFunc(l.always, func(other *descriptor[T]) bool { return other == d })
+	}
+}
+
 // admit makes the kernel watch d for armed. What is already in the kernel is changed before the next wait, together with
 // what else changes until then; what is not is added now, so that the caller learns of a failure.
 func (l *Loop[T]) admit(d *descriptor[T], armed Direction, fresh bool) error {
@@ -241,7 +271,7 @@ func (l *Loop[T]) admit(d *descriptor[T], armed Direction, fresh bool) error {
 		return err
 	case mask != 0 && d.kernel == 0:
 		return l.tell(d, mask)
-	case mask != d.kernel && l.waiting:
+	case mask != d.kernel && l.waiting, mask != 0 && d.unsure:
 		return l.tell(d, mask)
 	case mask != d.kernel:
 		l.change(d)
@@ -271,9 +301,10 @@ func (l *Loop[T]) settle() {
 
 // tell brings the kernel's mask for d in line with mask.
 func (l *Loop[T]) tell(d *descriptor[T], mask uint32) error {
-	if mask == d.kernel {
+	if mask == d.kernel && !d.unsure {
 		return nil
 	}
+	d.unsure = false
 	event := unix.EpollEvent{Events: mask, Fd: int32(d.fd), Pad: int32(d.round)}
 	var err error
 	switch {
@@ -343,14 +374,7 @@ func (l *Loop[T]) Clear(fd int) bool {
 	// At once, not before the next wait: the description may live on in another process after the caller closes it.
 	_ = l.tell(d, 0)
 	l.timeouts.remove(&d.deadline)
-	if d.always {
-		for i := range l.always {
-			if l.always[i] == d {
-				l.always = append(l.always[:i], l.always[i+1:]...)
-				break
-			}
-		}
-	}
+	l.drop(d)
 	d.armed = 0
 	l.table[fd] = nil
 	return true
@@ -403,11 +427,11 @@ func (l *Loop[T]) Cancel(id TimerID) bool {
 		return false
 	}
 	l.timers.remove(&t.node)
-	l.release(t)
+	l.vacate(t)
 	return true
 }
 
-func (l *Loop[T]) release(t *timer[T]) (target T) {
+func (l *Loop[T]) vacate(t *timer[T]) (target T) {
 	target, t.target = t.target, target
 	l.free = append(l.free, t.key)
 	return target

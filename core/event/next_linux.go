@@ -36,7 +36,7 @@ func (l *Loop[T]) take(e *Event[T]) bool {
 	if !l.timers.empty() {
 		if when, n := l.timers.first(); when <= l.now {
 			l.timers.remove(n)
-			*e = Event[T]{Kind: Expired, Target: l.release(l.slots[n.key])}
+			*e = Event[T]{Kind: Expired, Target: l.vacate(l.slots[n.key])}
 			return true
 		}
 	}
@@ -139,12 +139,13 @@ func (l *Loop[T]) wait(how Wait) Outcome {
 			l.setTimer(l.tick, tickEvery)
 		}
 	}
-	l.waiting = true
+	l.waiting, l.inside = true, true
 	l.mu.Unlock()
 	n, errno := l.enter(-1, how == Hold)
 	l.mu.Lock()
-	l.waiting = false
+	l.waiting, l.inside = false, false
 	if l.closed {
+		l.release()
 		return Idle
 	}
 	if errno != 0 {

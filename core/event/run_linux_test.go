@@ -2,6 +2,7 @@ package event
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -193,5 +194,25 @@ func TestNewWithoutDescriptors(t *testing.T) {
 	}
 	if after := openDescriptors(t); after != before {
 		t.Errorf("%d descriptors are open, %d before", after, before)
+	}
+}
+
+// Close while another goroutine waits ends its wait.
+func TestCloseWhileRunWaits(t *testing.T) {
+	for n := range 20 {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			limit(t)
+			l := newLoop(t)
+			waits := make(chan struct{}, 100)
+			l.BeforeWait(func() bool { waits <- struct{}{}; return true })
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				l.Run(func(e Event[string]) { t.Errorf("%s came", show(e)) })
+			}()
+			<-waits
+			l.Close()
+			<-done
+		})
 	}
 }

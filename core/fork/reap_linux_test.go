@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,6 +21,10 @@ const roleVariable = "MELON_FORK_TEST_ROLE"
 
 func TestMain(m *testing.M) {
 	role, argument, _ := strings.Cut(os.Getenv(roleVariable), " ")
+	if role != "" {
+		// Whatever goes wrong in the parent, a child does not outlive the test, nor start what outlives it.
+		time.AfterFunc(20*time.Second, func() { os.Exit(1) })
+	}
 	switch role {
 	case "":
 		os.Exit(m.Run())
@@ -52,8 +57,12 @@ func spawn(role string, input *os.File, argv ...string) (pid, pidfd int, err err
 	if len(argv) == 0 {
 		argv = []string{"/proc/self/exe"}
 	}
+	// Of two settings of one variable the first counts: the role of this process must not stay.
+	environment := slices.DeleteFunc(os.Environ(), func(setting string) bool {
+		return strings.HasPrefix(setting, roleVariable+"=")
+	})
 	pid, err = syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
-		Env:   append(os.Environ(), roleVariable+"="+role, "GOCOVERDIR="),
+		Env:   append(environment, roleVariable+"="+role),
 		Files: []uintptr{input.Fd(), 1, 2},
 		Sys:   &syscall.SysProcAttr{PidFD: &pidfd},
 	})

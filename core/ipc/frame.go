@@ -88,8 +88,11 @@ func (in *Inbox) Space() []byte {
 	if free >= leastRead || free > 0 && free >= in.missing() {
 		return in.buffer[in.end:]
 	}
-	size := max(len(in.buffer), usual)
-	if received := in.end - in.start; received > size-leastRead && in.missing() > size-received {
+	size, received := max(len(in.buffer), usual), in.end-in.start
+	if in.held && received <= usual-leastRead {
+		size = usual
+	}
+	if received == size || received > size-leastRead && in.missing() > size-received {
 		size *= 2
 	}
 	if in.held || size != len(in.buffer) {
