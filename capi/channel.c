@@ -48,6 +48,7 @@ void channel_after_fork_parent(void)
 static void release(mln_fork_t *f)
 {
     mln_tcp_conn_destroy(&f->conn);
+    free(f->priv->rest);
     free(f->priv);
     free(f);
 }
@@ -116,18 +117,24 @@ mln_tcp_conn_t *mln_fork_master_connection_get(void)
 int channel_attach(mln_event_t *ev, mln_fork_t *f)
 {
     const struct engine_table *go = loop_engine(ev);
+    struct mln_fork_private_s *priv = f->priv;
     int code;
 
     if (go == NULL)
         return -1;
-    if (f->priv->ev == ev)
+    if (priv->ev == ev && priv->watched)
         return 0;
     channel_detach(f);
-    if ((code = go->channel_attach(ev->handle, f->conn.sockfd, (uintptr_t)f, (uintptr_t)f->priv->worker)) < 0) {
+    if ((code = go->channel_attach(ev->handle, f->conn.sockfd, (uintptr_t)f, (uintptr_t)priv->worker, priv->rest,
+                                   priv->rest_size)) < 0) {
         errno = -code;
         return -1;
     }
-    f->priv->ev = ev;
+    free(priv->rest);
+    priv->rest = NULL;
+    priv->rest_size = 0;
+    priv->ev = ev;
+    priv->watched = 1;
     if (mln_tcp_conn_send_empty(&f->conn))
         return 0;
     /* What was queued for another loop, or before there was one. */
@@ -160,26 +167,36 @@ static void forget_unsent(mln_fork_t *f)
     }
 }
 
-void channel_detach(mln_fork_t *f)
+static void detach(mln_fork_t *f, void **rest, mln_size_t *size)
 {
     mln_event_t *ev = f->priv->ev;
+    uint32_t frame = UINT32_MAX;
     const struct engine_table *go;
 
     if (ev == NULL)
         return;
-    if (ev->sender == f)
+    if (ev->sender == f) {
         ev->sender = NULL;
+        frame = ev->next_frame;
+    }
     if ((go = loop_engine(ev)) != NULL)
-        go->channel_detach(ev->handle, f->conn.sockfd, (uintptr_t)f);
+        go->channel_detach(ev->handle, f->conn.sockfd, (uintptr_t)f, frame, rest, size);
     pthread_mutex_lock(&lock);
     forget_unsent(f);
     f->priv->ev = NULL;
+    f->priv->watched = 0;
     pthread_mutex_unlock(&lock);
+}
+
+void channel_detach(mln_fork_t *f)
+{
+    /* Left as they are where no loop had it: then they are what the last one left. */
+    detach(f, &f->priv->rest, &f->priv->rest_size);
 }
 
 void channel_close(mln_fork_t *f)
 {
-    channel_detach(f);
+    detach(f, NULL, NULL);
     pthread_mutex_lock(&lock);
     f->priv->gone = 1;
     pthread_mutex_unlock(&lock);
@@ -349,7 +366,8 @@ static int write_out(mln_fork_t *f)
         f->priv->tail = NULL;
         mln_chain_pool_release_all(mln_tcp_conn_remove(&f->conn, M_C_SEND));
     }
-    f->priv->queued = result == M_C_NOTYET ? bytes_queued(f) : 0;
+    /* Without a limit nobody asks, and the queue may be long. */
+    f->priv->queued = result == M_C_NOTYET && queue_limit != 0 ? bytes_queued(f) : 0;
     return result;
 }
 
@@ -367,17 +385,18 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
 
 void channel_flush(mln_event_t *ev)
 {
-    mln_fork_t *f;
+    mln_fork_t *f, *next;
 
-    for (;;) {
+    /* What threads send from now on has to wait for the next time: they could keep the loop here. */
+    pthread_mutex_lock(&lock);
+    f = ev->unsent;
+    ev->unsent = NULL;
+    pthread_mutex_unlock(&lock);
+    for (; f != NULL; f = next) {
         pthread_mutex_lock(&lock);
-        if ((f = ev->unsent) != NULL) {
-            ev->unsent = f->priv->next_unsent;
-            f->priv->unsent = 0;
-        }
+        next = f->priv->next_unsent;
+        f->priv->unsent = 0;
         pthread_mutex_unlock(&lock);
-        if (f == NULL)
-            return;
         write_channel(ev, f);
     }
 }
@@ -410,9 +429,9 @@ void channel_deliver(mln_event_t *ev, uint64_t generation)
         }
         f->msg_type = frame->type;
         f->msg_len = frame->length;
-        f->msg_content = frame->data;
+        f->msg_content = (void *)frame->data;
         ++step->handling;
-        handler->function(ev, f, frame->data, frame->length, handler->slot);
+        handler->function(ev, f, f->msg_content, frame->length, handler->slot);
         if (generation != engine_generation())
             return;
         --step->handling;

@@ -6,7 +6,9 @@ package main
 import "C"
 
 import (
+	"math"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,18 +25,23 @@ type channel struct {
 	fd     int
 	inbox  ipc.Inbox
 	pinner runtime.Pinner
-	pinned *byte // the inbox's memory as it was pinned
-	atEnd  bool  // nothing more will come
-	broken error // what is wrong with what came
+	pinned *byte     // the inbox's memory as it was pinned
+	level  C.int32_t // how many handlers were running, at least, when messages in that memory were handed out
+	queued bool      // in the loop's backlog
+	dry    bool      // the last read found nothing
+	broken error     // what is wrong with what came
 }
+
+// noLevel is the level of memory of which nothing was handed out.
+const noLevel = math.MaxInt32
 
 // engineChannelAttach is the entry channel_attach of struct engine_table.
 //
 //export engineChannelAttach
-func engineChannelAttach(handle C.int64_t, fd C.int, c, worker C.uintptr_t) C.int {
+func engineChannelAttach(handle C.int64_t, fd C.int, c, worker C.uintptr_t, rest unsafe.Pointer, size C.size_t) C.int {
 	room(false)
 	l := loopOf(handle)
-	ch := &channel{loop: l, c: uintptr(c), worker: uintptr(worker), fd: int(fd)}
+	ch := &channel{loop: l, c: uintptr(c), worker: uintptr(worker), fd: int(fd), level: noLevel}
 	ch.inbox.MaxPayload = maxPayload.Load()
 	if err := unix.SetNonblock(ch.fd, true); err != nil {
 		return result(err)
@@ -44,27 +51,52 @@ func engineChannelAttach(handle C.int64_t, fd C.int, c, worker C.uintptr_t) C.in
 		return result(err)
 	}
 	l.channels[uintptr(c)] = ch
+	if size > 0 {
+		for in := unsafe.Slice((*byte)(rest), int(size)); len(in) > 0; {
+			n := copy(ch.inbox.Space(), in)
+			ch.inbox.Added(n)
+			in = in[n:]
+		}
+		ch.pin()
+		ch.enqueue()
+	}
 	return 0
 }
 
 // engineChannelDetach is the entry channel_detach of struct engine_table.
 //
 //export engineChannelDetach
-func engineChannelDetach(handle C.int64_t, fd C.int, c C.uintptr_t) {
+func engineChannelDetach(handle C.int64_t, fd C.int, c C.uintptr_t, frame C.uint32_t, rest *unsafe.Pointer, size *C.size_t) {
 	room(false)
 	l := loopOf(handle)
+	l.Clear(int(fd))
 	ch := l.channels[uintptr(c)]
 	if ch == nil {
 		return
 	}
-	l.Clear(int(fd))
-	delete(l.channels, uintptr(c))
-	if l.current == ch {
-		l.current = nil
+	if rest != nil {
+		if left := ch.rest(frame); len(left) > 0 {
+			*rest, *size = C.CBytes(left), C.size_t(len(left))
+		}
 	}
-	ch.atEnd = true
+	delete(l.channels, uintptr(c))
+	l.backlog = slices.DeleteFunc(l.backlog, func(other *channel) bool { return other == ch })
 	ch.keep()
 	ch.pinner.Unpin()
+}
+
+// rest is what was received and not handed to a handler: the frames of the step from the given one on, and what is in
+// the inbox.
+func (ch *channel) rest(frame C.uint32_t) []byte {
+	var left []byte
+	if step := ch.loop.step; frame < step.count {
+		memory := ch.inbox.Memory()
+		base := C.uintptr_t(uintptr(unsafe.Pointer(unsafe.SliceData(memory))))
+		for _, f := range step.frames[frame:step.count] {
+			left = ipc.AppendFrame(left, uint32(f._type), memory[f.data-base:][:f.length])
+		}
+	}
+	return append(left, ch.inbox.Bytes()...)
 }
 
 // engineChannelWantWrite is the entry channel_want_write of struct engine_table.
@@ -75,7 +107,7 @@ func engineChannelWantWrite(handle C.int64_t, fd C.int, c C.uintptr_t) C.int {
 	l := loopOf(handle)
 	ch := l.channels[uintptr(c)]
 	if ch == nil { // sent before anybody reads: writing is all that is asked for
-		ch = &channel{loop: l, c: uintptr(c), fd: int(fd)}
+		ch = &channel{loop: l, c: uintptr(c), fd: int(fd), level: noLevel}
 	}
 	return result(l.Set(int(fd), event.Registration[target]{Directions: event.Write, OneShot: true, Append: true,
 		Timeout: event.KeepTimeout, Target: target{channel: ch}}))
@@ -93,11 +125,14 @@ func engineChannelReceive(handle C.int64_t, fd C.int, c C.uintptr_t) {
 	}
 }
 
-// keep makes the messages whose handlers are running outlive what comes next.
+// keep makes the messages whose handlers are running outlive what comes next: those that were handed out while fewer
+// handlers were running than are now. The handlers of the others have returned.
 func (ch *channel) keep() {
-	if ch.loop.step.handling != 0 && ch.pinned != nil {
+	if ch.level < ch.loop.step.handling {
 		ch.loop.kept = append(ch.loop.kept, ch.inbox.Hold())
+		return
 	}
+	ch.level = noLevel
 }
 
 // receive reads once. It reports whether that made a step.
@@ -106,6 +141,7 @@ func (ch *channel) receive() bool {
 	space := ch.inbox.Space()
 	ch.pin()
 	n, errno := read(ch.fd, space)
+	ch.dry = errno == unix.EAGAIN
 	switch {
 	case n > 0:
 		ch.inbox.Added(n)
@@ -113,9 +149,19 @@ func (ch *channel) receive() bool {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
 		return false
 	}
-	ch.atEnd = true
 	ch.close()
 	return true
+}
+
+// drain is for a channel whose worker has ended: it reads until there is something to do. A channel that has nothing left
+// and no end is one that somebody else, a child of the worker perhaps, holds open.
+func (ch *channel) drain() {
+	for !ch.receive() {
+		if ch.dry {
+			ch.close()
+			return
+		}
+	}
 }
 
 // pin tells the Go runtime that C looks at the inbox's memory.
@@ -123,7 +169,15 @@ func (ch *channel) pin() {
 	if memory := unsafe.SliceData(ch.inbox.Memory()); memory != ch.pinned {
 		ch.pinner.Unpin()
 		ch.pinner.Pin(memory)
-		ch.pinned = memory
+		ch.pinned, ch.level = memory, noLevel
+	}
+}
+
+// enqueue has the loop hand out what is in the inbox before it looks for anything else.
+func (ch *channel) enqueue() {
+	if !ch.queued {
+		ch.queued = true
+		ch.loop.backlog = append(ch.loop.backlog, ch)
 	}
 }
 
@@ -143,14 +197,15 @@ func (ch *channel) handOut() bool {
 		out := &step.frames[n]
 		out._type = C.uint32_t(frame.Type)
 		out.length = C.uint32_t(len(frame.Payload))
-		out.data = unsafe.Pointer(unsafe.SliceData(frame.Payload))
+		out.data = C.uintptr_t(uintptr(unsafe.Pointer(unsafe.SliceData(frame.Payload))))
 		n++
 	}
 	switch {
 	case n > 0:
 		step.kind, step.count, step.target = C.STEP_FRAMES, C.uint32_t(n), C.uintptr_t(ch.c)
+		ch.level = min(ch.level, step.handling)
 		if n == len(step.frames) || ch.broken != nil {
-			ch.loop.current = ch
+			ch.enqueue()
 		}
 		return true
 	case ch.broken != nil:
@@ -170,8 +225,10 @@ func (ch *channel) close() {
 	}
 }
 
+// read does not wait, whatever mode the program has put the descriptor into.
 func read(fd int, p []byte) (int, error) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

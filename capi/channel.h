@@ -11,13 +11,16 @@ struct worker;
 
 struct mln_fork_private_s {
     struct worker *worker;    /* whose channel it is; NULL: this process's own to its master */
-    mln_event_t *ev;          /* the loop that reads it, or NULL */
+    mln_event_t *ev;          /* the loop that writes it, and reads it if `watched`; or NULL */
     mln_fork_t *next_unsent;  /* in the list of the loop that is going to write it */
     mln_fork_t *next_buried;  /* in the list of those to be freed */
     mln_buf_t *tail;          /* the last block of the send queue, if further frames may be put into it */
     mln_chain_t *spare;       /* an empty block for the next frames */
     mln_size_t queued;        /* bytes in the send queue */
+    void *rest;               /* what its last loop received and no handler has seen, `rest_size` bytes; or NULL */
+    mln_size_t rest_size;
     mln_u64_t serial;         /* orders the workers of a process */
+    unsigned watched : 1;     /* its loop reads it */
     unsigned unsent : 1;      /* it is in a list of unsent ones */
     unsigned gone : 1;        /* closed: nothing may be done with it any more */
     unsigned deaf : 1;        /* the other end takes nothing any more; it may still have sent something */

@@ -1,3 +1,7 @@
+// The runtime would keep the files of the control group open, two descriptors of which a child that was forked could not
+// be rid: it does not know their numbers.
+//go:debug containermaxprocs=0
+
 // Package main is the C library: libmln.so, built with -buildmode=c-shared.
 //
 // The public functions are C (the *.c files). What decides is Go, behind the table of entries in engine.h: one Go file
@@ -28,6 +32,7 @@ var maxPayload atomic.Uint32
 //
 //export engineConfigure
 func engineConfigure(settings *C.struct_engine_settings) {
+	room(false)
 	maxPayload.Store(uint32(settings.max_payload))
 }
 

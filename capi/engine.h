@@ -37,11 +37,14 @@ enum step_kind {
     STEP_START     /* start a process for `target` (struct worker *) now */
 };
 
-/* One received message. `data` is aligned to 8 bytes and valid until the step after the one that brought it. */
+/*
+ * One received message. `data` is aligned to 8 bytes and valid until the step after the one that brought it. It is a
+ * number: Go's garbage collector looks at the old value of a pointer that is overwritten, here of memory long gone.
+ */
 struct frame {
     uint32_t type;
     uint32_t length;
-    void *data;
+    uintptr_t data;
 };
 
 enum { STEP_FRAMES_MAX = 256, STEP_EVENTS_MAX = 128, STEP_TEXT_MAX = 240 };
@@ -111,9 +114,16 @@ struct engine_table {
     uint64_t (*timer_set)(int64_t loop, uint32_t msec, uintptr_t fn, uintptr_t data);
     int (*timer_cancel)(int64_t loop, uint64_t timer);
 
-    /* A channel (mln_fork_t *) of a worker (struct worker *, or NULL) on this loop: it is read, its frames come as steps. */
-    int (*channel_attach)(int64_t loop, int fd, uintptr_t channel, uintptr_t worker);
-    void (*channel_detach)(int64_t loop, int fd, uintptr_t channel);
+    /*
+     * A channel (mln_fork_t *) of a worker (struct worker *, or NULL) on this loop: it is read, its frames come as steps.
+     * `rest` is what another loop received and handed to nobody.
+     */
+    int (*channel_attach)(int64_t loop, int fd, uintptr_t channel, uintptr_t worker, void *rest, size_t size);
+    /*
+     * It is read no longer. What was received and no handler has seen is put into *rest, *size bytes, malloc'ed: the
+     * frames of the step from `frame` on, if those are this channel's, and what follows them. NULL: it is of no use.
+     */
+    void (*channel_detach)(int64_t loop, int fd, uintptr_t channel, uint32_t frame, void **rest, size_t *size);
     /* Reads it now, whatever the loop knows, and puts what came into loop->step. */
     void (*channel_receive)(int64_t loop, int fd, uintptr_t channel);
     /* One STEP_WRITABLE, please. */

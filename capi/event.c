@@ -51,6 +51,7 @@ mln_event_t *mln_event_new(void)
     pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&ev->turn, &recursive);
     pthread_mutexattr_destroy(&recursive);
+    pthread_mutex_init(&ev->callback_lock, NULL);
     pthread_mutex_lock(&loops_lock);
     ev->next = loops;
     if (loops != NULL)
@@ -79,7 +80,16 @@ static void unlink_loop(mln_event_t *ev)
     pthread_mutex_unlock(&loops_lock);
 }
 
-void mln_event_free(mln_event_t *ev)
+/*
+ * Whether a function with this frame was called, however indirectly, by a dispatch of the loop. The stack grows down: a
+ * dispatch whose frame is not above has ended without returning, by longjmp or an exception.
+ */
+static int inside_dispatch(const mln_event_t *ev, const char *frame)
+{
+    return ev->outermost != NULL && (!pthread_equal(ev->dispatcher, pthread_self()) || frame < ev->outermost);
+}
+
+static void free_loop(mln_event_t *ev, const char *frame)
 {
     const struct engine_table *go;
 
@@ -87,7 +97,7 @@ void mln_event_free(mln_event_t *ev)
         return;
     go = engine_loaded();
     if (go != NULL && ev->generation == engine_generation()) {
-        if (ev->outermost != NULL) { /* one of its handlers asks */
+        if (inside_dispatch(ev, frame)) { /* one of its handlers asks */
             ev->doomed = 1;
             mln_event_break_set(ev);
             return;
@@ -101,9 +111,14 @@ void mln_event_free(mln_event_t *ev)
     free(ev);
 }
 
+void mln_event_free(mln_event_t *ev)
+{
+    free_loop(ev, __builtin_frame_address(0));
+}
+
 void mln_event_destroy(mln_event_t *ev)
 {
-    mln_event_free(ev);
+    free_loop(ev, __builtin_frame_address(0));
 }
 
 void loop_before_fork(void)
@@ -123,8 +138,11 @@ void loop_after_fork_child(void)
     loops_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     for (ev = loops; ev != NULL; ev = next) {
         next = ev->next;
-        for (size_t i = 0; i < sizeof ev->fds / sizeof ev->fds[0]; ++i)
+        for (size_t i = 0; i < sizeof ev->fds / sizeof ev->fds[0]; ++i) {
             close(ev->fds[i]);
+            ev->fds[i] = -1;
+        }
+        ev->step.sleeping = 0; /* a break of it must not write to whatever has the number by then */
         ev->prev = ev->next = NULL;
         ev->unsent = NULL;
     }
@@ -226,9 +244,13 @@ void mln_event_timer_cancel(mln_event_t *ev, mln_event_timer_t *timer)
 
 void mln_event_callback_set(mln_event_t *ev, dispatch_callback dc, void *dc_data)
 {
+    if (loop_engine(ev) == NULL)
+        return;
+    pthread_mutex_lock(&ev->callback_lock);
     ev->callback_data = dc_data;
     ev->callback = dc;
-    ev->step.rounds = dc != NULL;
+    __atomic_store_n(&ev->step.rounds, dc != NULL, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&ev->callback_lock);
 }
 
 void mln_event_set_callback(mln_event_t *ev, dispatch_callback dc, void *dc_data)
@@ -284,6 +306,25 @@ static void wait_outside(mln_event_t *ev)
     ev->step.collected = n > 0 ? n : 0;
 }
 
+/* The callback and its data are read together: another thread may be setting both. */
+static void call_back(mln_event_t *ev)
+{
+    dispatch_callback callback;
+    void *data;
+
+    pthread_mutex_lock(&ev->callback_lock);
+    callback = ev->callback;
+    data = ev->callback_data;
+    pthread_mutex_unlock(&ev->callback_lock);
+    if (callback != NULL)
+        callback(ev, data);
+}
+
+static int has_callback(const mln_event_t *ev)
+{
+    return __atomic_load_n(&ev->step.rounds, __ATOMIC_RELAXED);
+}
+
 /* Does what the engine asks. */
 static void perform(mln_event_t *ev, uint64_t generation)
 {
@@ -328,16 +369,17 @@ static void perform(mln_event_t *ev, uint64_t generation)
 static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generation, int nested)
 {
     struct step *step = &ev->step;
-    int waited = 1;
 
+    /* Also where the loop is broken already. */
+    if (has_callback(ev)) {
+        call_back(ev);
+        if (generation != engine_generation())
+            return;
+    }
     /* What a break left behind comes first. */
+    __atomic_store_n(&step->pending, 1, __ATOMIC_SEQ_CST);
     channel_deliver(ev, generation);
     while (!loop_finished(ev, generation)) {
-        if (waited && ev->callback != NULL) {
-            ev->callback(ev, ev->callback_data);
-            if (loop_finished(ev, generation))
-                return;
-        }
         if (__atomic_load_n(&step->pending, __ATOMIC_RELAXED)) {
             __atomic_store_n(&step->pending, 0, __ATOMIC_SEQ_CST);
             loop_signals_deliver(ev, generation);
@@ -346,10 +388,15 @@ static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generat
             channel_flush(ev);
         }
         go->loop_next(ev->handle);
-        waited = step->waited;
+        int waited = step->waited;
         perform(ev, generation);
         if (generation != engine_generation())
             return;
+        if (waited && has_callback(ev) && !loop_finished(ev, generation)) {
+            call_back(ev);
+            if (generation != engine_generation())
+                return;
+        }
         /* Answers leave at once when nothing else is ready; otherwise together, before the loop waits. */
         if (!step->more && ev->unsent != NULL)
             channel_flush(ev);
@@ -358,31 +405,44 @@ static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generat
     }
 }
 
+/* Ends so many of this thread's dispatches. */
+static void leave(mln_event_t *ev, int dispatches)
+{
+    ev->depth -= dispatches;
+    while (dispatches-- > 0)
+        pthread_mutex_unlock(&ev->turn);
+}
+
 void mln_event_dispatch(mln_event_t *ev)
 {
     const struct engine_table *go = loop_engine(ev);
     uint64_t generation = engine_generation();
     char *frame = __builtin_frame_address(0);
-    int nested;
+    int nested, doomed;
 
     if (go == NULL)
         return;
     pthread_mutex_lock(&ev->turn);
-    /* The stack grows down: a dispatch whose frame is not below the outermost one has outlived it, by longjmp or an
-       exception. */
-    nested = ev->outermost != NULL && frame < ev->outermost;
+    nested = inside_dispatch(ev, frame);
     if (!nested) {
+        leave(ev, ev->depth); /* those that never returned */
         ev->outermost = frame;
+        ev->dispatcher = pthread_self();
         ev->step.handling = 0;
+        ev->watches_walked = 0;
     }
+    ++ev->depth;
     run(ev, go, generation, nested);
     if (generation != engine_generation())
         return; /* the child's: the loop is its parent's */
+    if (ev->unsent != NULL) /* what the last handler sent before it broke the loop */
+        channel_flush(ev);
     if (atomic_load(&ev->broken) == BREAK_ONCE)
         atomic_store(&ev->broken, 0);
+    doomed = ev->doomed && !nested;
     if (!nested)
         ev->outermost = NULL;
-    pthread_mutex_unlock(&ev->turn);
-    if (ev->doomed && !nested)
+    leave(ev, nested ? 1 : ev->depth);
+    if (doomed)
         mln_event_free(ev);
 }

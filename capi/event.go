@@ -23,7 +23,7 @@ type loop struct {
 
 	channels map[uintptr]*channel // by mln_fork_t
 	workers  map[uintptr]*worker  // by struct worker
-	current  *channel             // has frames that were not handed out yet
+	backlog  []*channel           // have frames that were not handed out yet
 	ended    []*worker            // whose process is gone and whose channel is still to be read to its end
 	kept     [][]byte             // memory of messages whose handlers are running
 }
@@ -56,6 +56,7 @@ func loopOf(handle C.int64_t) *loop { return (*loops.Load())[handle] }
 //
 //export engineLoopNew
 func engineLoopNew(step *C.struct_step, fds *C.int) C.int64_t {
+	room(false)
 	inner, err := event.New[target]()
 	if err != nil {
 		return C.int64_t(result(err))
@@ -89,6 +90,7 @@ func engineLoopNew(step *C.struct_step, fds *C.int) C.int64_t {
 //
 //export engineLoopFree
 func engineLoopFree(handle C.int64_t) {
+	room(false)
 	loopsLock.Lock()
 	defer loopsLock.Unlock()
 	all := append([]*loop(nil), *loops.Load()...)
@@ -126,16 +128,18 @@ func engineLoopNext(handle C.int64_t) {
 		l.Collect(int(n))
 	}
 	l.advance()
-	if l.current != nil || len(l.ended) > 0 || step.kind != C.STEP_IDLE && l.Pending() {
+	if len(l.backlog) > 0 || len(l.ended) > 0 || step.kind != C.STEP_IDLE && l.Pending() {
 		step.more = 1
 	}
 }
 
 // advance finds the next thing to do and puts it into the step.
 func (l *loop) advance() {
-	if c := l.current; c != nil {
-		l.current = nil
-		if c.handOut() {
+	for len(l.backlog) > 0 {
+		ch := l.backlog[0]
+		l.backlog = l.backlog[1:]
+		ch.queued = false
+		if ch.handOut() {
 			return
 		}
 	}
@@ -154,7 +158,11 @@ func (l *loop) advance() {
 			return
 		}
 		atomic.StoreUint32((*uint32)(&l.step.sleeping), 0)
-		if outcome == event.Interrupted || l.act(&e) {
+		if outcome == event.Interrupted {
+			l.step.waited = 1 // also where the wait was but a look, for something is always ready
+			return
+		}
+		if l.act(&e) {
 			return
 		}
 	}

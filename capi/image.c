@@ -47,6 +47,7 @@ struct image {
 static const struct engine_table *table = &_mln_engine;
 static uint64_t generation;
 static struct engine_settings settings;
+static __thread const struct engine_table *met; /* whose runtime knows this thread */
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 
 /*
@@ -100,9 +101,30 @@ uint64_t engine_generation(void)
     return generation;
 }
 
+/*
+ * The first call of Go code in a thread, which returns when the runtime is up. Signals are blocked: the stack that Go code
+ * runs on has no room for a handler yet; see room() in engine.go. And a runtime that meets a thread unblocks faults,
+ * SIGCHLD, SIGPROF and SIGURG in it and leaves them so: a program that waits for SIGCHLD with sigwait() or by a signalfd,
+ * for which it has to be blocked, would wait in vain.
+ */
+static void meet(void)
+{
+    sigset_t all, mask;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    table->configure(&settings);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    met = table;
+}
+
 const struct engine_table *engine_loaded(void)
 {
-    return standing != NULL && atomic_load_explicit(standing, memory_order_relaxed) == IN_USE ? table : NULL;
+    if (standing == NULL || atomic_load_explicit(standing, memory_order_relaxed) != IN_USE)
+        return NULL;
+    if (met != table)
+        meet();
+    return table;
 }
 
 void engine_set_max_payload(uint32_t bytes)
@@ -173,7 +195,7 @@ static void adopt(void)
 {
     if (generation >> 32 != (uint64_t)getpid())
         new_generation();
-    table->configure(&settings); /* returns when the runtime is up */
+    meet();
     /* The runtime takes over faults and SIGPIPE, to make panics of them: a program that crashes would not end by the signal
        and leave a core, but with a trace of goroutines and status 2. It needs SIGURG only, with which it interrupts
        itself. */

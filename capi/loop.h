@@ -21,11 +21,14 @@ struct mln_event_s {
     int fds[4];          /* the engine's descriptors for it: epoll, wake-up, and two more */
     atomic_int broken;   /* 0, or which kind of break was asked for */
     int doomed;          /* to be freed when its dispatch returns */
+    pthread_mutex_t callback_lock;
     dispatch_callback callback;
     void *callback_data;
 
-    pthread_mutex_t turn; /* held by the thread that dispatches; recursive */
+    pthread_mutex_t turn; /* held by the thread that dispatches, once for each dispatch; recursive */
+    pthread_t dispatcher; /* that thread, while `outermost` is set */
     char *outermost;      /* frame address of the outermost dispatch, or NULL */
+    int depth;            /* dispatches that have not returned; more than there are, when some ended by longjmp */
 
     mln_fork_t *sender;     /* whose messages of step.frames are being delivered */
     uint32_t next_frame;    /* the first of them that no handler has seen */

@@ -9,4 +9,7 @@ void process_before_fork(void);
 void process_after_fork_parent(void);
 void process_after_fork_child(void);
 
+/* Before a fork: writes out what stdio holds, which would come out twice otherwise. Does not wait for other threads' input. */
+void process_flush(void);
+
 #endif

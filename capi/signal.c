@@ -23,6 +23,9 @@ enum { LISTENERS_MAX = 256 };
 static _Atomic(mln_event_t *) listeners[LISTENERS_MAX];
 static atomic_int delivering;
 
+/* Over all lists of watches: a loop that is done with a signal looks into the lists of the others. */
+static pthread_mutex_t watches_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static void on_signal(int signo)
 {
     atomic_fetch_add(&delivering, 1);
@@ -121,13 +124,18 @@ static int unwatch(mln_event_t *ev, int signo, void *data, ev_sig_handler handle
 
 int mln_event_set_signal(mln_event_t *ev, mln_u32_t flag, int signo, void *data, ev_sig_handler handler)
 {
+    int result;
+
     if (loop_engine(ev) == NULL)
         return -1;
     if (signo <= 0 || signo >= NSIG || handler == NULL || (flag != M_EV_SET && flag != M_EV_UNSET)) {
         errno = EINVAL;
         return -1;
     }
-    return flag == M_EV_SET ? watch(ev, signo, data, handler) : unwatch(ev, signo, data, handler);
+    pthread_mutex_lock(&watches_lock);
+    result = flag == M_EV_SET ? watch(ev, signo, data, handler) : unwatch(ev, signo, data, handler);
+    pthread_mutex_unlock(&watches_lock);
+    return result;
 }
 
 void loop_signals_deliver(mln_event_t *ev, uint64_t generation)
@@ -136,7 +144,8 @@ void loop_signals_deliver(mln_event_t *ev, uint64_t generation)
         return;
     ++ev->watches_walked;
     for (int signo = 1; signo < NSIG; ++signo) {
-        for (unsigned times = atomic_exchange(&ev->signals[signo], 0); times > 0; --times) {
+        for (unsigned times = atomic_load(&ev->signals[signo]); times > 0; --times) {
+            atomic_fetch_sub(&ev->signals[signo], 1); /* each when its turn comes: a handler may leave by longjmp */
             /* One that is added by a handler is at the end of the list and hears of this signal, too. */
             for (struct signal_watch *w = ev->watches; w != NULL; w = w->next) {
                 if (w->signo != signo || w->handler == NULL)
@@ -146,15 +155,16 @@ void loop_signals_deliver(mln_event_t *ev, uint64_t generation)
                     return;
             }
             if (loop_finished(ev, generation)) { /* the rest belongs to the next dispatch */
-                atomic_fetch_add(&ev->signals[signo], times - 1);
-                loop_notify(ev);
                 --ev->watches_walked;
                 return;
             }
         }
     }
-    if (--ev->watches_walked == 0)
+    if (--ev->watches_walked == 0) {
+        pthread_mutex_lock(&watches_lock);
         sweep(ev);
+        pthread_mutex_unlock(&watches_lock);
+    }
 }
 
 void loop_signals_forget(mln_event_t *ev)
@@ -167,6 +177,7 @@ void loop_signals_forget(mln_event_t *ev)
     }
     while (atomic_load(&delivering) != 0)
         sched_yield();
+    pthread_mutex_lock(&watches_lock);
     for (struct signal_watch *w = ev->watches, *next; w != NULL; w = next) {
         next = w->next;
         if (ours && w->handler != NULL && !watched(w->signo))
@@ -174,6 +185,7 @@ void loop_signals_forget(mln_event_t *ev)
         free(w);
     }
     ev->watches = NULL;
+    pthread_mutex_unlock(&watches_lock);
 }
 
 void loop_signals_after_fork_child(void)
@@ -181,4 +193,5 @@ void loop_signals_after_fork_child(void)
     for (int i = 0; i < LISTENERS_MAX; ++i)
         atomic_store(&listeners[i], NULL);
     atomic_store(&delivering, 0);
+    watches_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }

@@ -118,7 +118,6 @@ void worker_after_fork_child(void)
     }
     workers = NULL;
     first_channel = last_channel = NULL;
-    handlers_drop_master();
 }
 
 /* ---- the lists ---- */
@@ -396,6 +395,7 @@ static void become_worker(struct launch *launch, const sigset_t *mask)
     }
     launch->pair[0] = launch->pair[1] = -1;
     abandon(launch);
+    handlers_drop_master(); /* only here: a daemon is still the master that its parent was going to be */
     if (ignored_signal != 0 && sigaction(ignored_signal, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
         (void)signal(ignored_signal, SIG_IGN);
     pthread_sigmask(SIG_SETMASK, mask, NULL);
@@ -430,7 +430,7 @@ static int start(struct worker *w, mln_event_t *ev)
         return -1;
     if (prepare(&launch, w) != 0)
         return -1;
-    fflush(NULL); /* what stdio holds would be written twice */
+    process_flush();
     block_signals(&mask);
     executing = w->etype == M_PET_EXE;
     if ((pid = fork()) == 0) {

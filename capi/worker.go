@@ -115,11 +115,7 @@ func (l *loop) finish() bool {
 	for len(l.ended) > 0 {
 		w := l.ended[0]
 		if ch := l.channelOf(w); ch != nil {
-			// A channel that has nothing left and no end is one that somebody else, a child of the worker perhaps,
-			// holds open.
-			if !ch.receive() {
-				ch.close()
-			}
+			ch.drain()
 			return true
 		}
 		l.ended = l.ended[1:]
