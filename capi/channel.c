@@ -53,15 +53,26 @@ static void release(mln_fork_t *f)
     free(f);
 }
 
+/* Makes a channel as good as new, on another descriptor, where it is: the program may hold its address. */
+static int renew(mln_fork_t *f, int fd)
+{
+    struct mln_fork_private_s *priv = f->priv;
+
+    mln_tcp_conn_destroy(&f->conn);
+    free(priv->rest);
+    *priv = (struct mln_fork_private_s){0};
+    *f = (mln_fork_t){.priv = priv, .pid = getpid()};
+    return mln_tcp_conn_init(&f->conn, fd);
+}
+
 void channel_after_fork_child(void)
 {
     lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     walking = 0;
-    if (self != NULL && self->conn.sockfd >= 0) { /* the parent's to its master; a handler may still look at it */
-        self->priv->ev = NULL;
-        self->priv->unsent = 0;
-        channel_close(self);
-        self = NULL;
+    if (self != NULL) { /* the parent's to its master */
+        if (self->conn.sockfd >= 0)
+            close(self->conn.sockfd);
+        (void)renew(self, -1);
     }
 }
 
@@ -91,11 +102,8 @@ mln_fork_t *channel_self(void)
 
 int channel_self_set(int fd)
 {
-    if (self != NULL)
-        release(self);
-    if ((self = channel_new(fd)) == NULL)
+    if (channel_self() == NULL || renew(self, fd) != 0)
         return -1;
-    self->pid = getpid();
     self->stype = M_PST_SUP;
     return 0;
 }
@@ -470,7 +478,9 @@ static void receive_now(mln_event_t *ev, int fd, mln_fork_t *f)
     const struct engine_table *go = loop_engine(ev);
     uint64_t generation = engine_generation();
 
-    if (go == NULL || f == NULL || channel_attach(ev, f) != 0)
+    if (go == NULL || f == NULL || f->priv->gone)
+        return;
+    if ((f->priv->worker != NULL ? worker_watch(f->priv->worker, ev) : channel_attach(ev, f)) != 0)
         return;
     channel_deliver(ev, generation); /* what is at hand comes first */
     if (loop_finished(ev, generation) || ev->sender != NULL || f->priv->gone)

@@ -224,37 +224,37 @@ int mln_fork_iterate(mln_event_t *ev, fork_iterate_handler handler, void *data)
 
 /* ---- watching ---- */
 
-/* Makes a loop receive the worker's messages and notice its end. */
-static int attach(struct worker *w, mln_event_t *ev)
+int worker_watch(struct worker *w, mln_event_t *ev)
 {
-    const struct engine_table *go = loop_engine(ev);
+    const struct engine_table *go = loop_engine(ev), *other;
     int code;
 
     if (go == NULL)
         return -1;
-    if (w->ev != NULL && w->ev != ev) {
-        const struct engine_table *other = loop_engine(w->ev);
-        if (other != NULL)
+    if (w->ev != ev) {
+        if (w->ev != NULL && (other = loop_engine(w->ev)) != NULL)
             other->worker_forget(w->ev->handle, (uintptr_t)w);
+        w->ev = ev;
+        w->watched = 0;
     }
-    w->ev = ev;
     if (w->channel != NULL && channel_attach(ev, w->channel) != 0)
         return -1;
+    if (w->watched)
+        return 0;
     if (w->pidfd < 0) {
         go->worker_retry(ev->handle, (uintptr_t)w);
-        return 0;
-    }
-    if ((code = go->worker_watch(ev->handle, (uintptr_t)w, w->pidfd)) < 0) {
+    } else if ((code = go->worker_watch(ev->handle, (uintptr_t)w, w->pidfd)) < 0) {
         errno = -code;
         return -1;
     }
+    w->watched = 1;
     return 0;
 }
 
 void mln_fork_master_set_events(mln_event_t *ev)
 {
     for (struct worker *w = workers; w != NULL; w = w->next)
-        if (w->ev != ev && attach(w, ev) != 0)
+        if (worker_watch(w, ev) != 0)
             log_line(error, "cannot watch worker %ld: %s", (long)w->pid, strerror(errno));
 }
 
@@ -271,6 +271,7 @@ void worker_loop_gone(mln_event_t *ev)
         if (w->channel != NULL)
             channel_detach(w->channel);
         w->ev = NULL;
+        w->watched = 0;
     }
 }
 
@@ -453,6 +454,7 @@ static int start(struct worker *w, mln_event_t *ev)
         return -1;
     }
     w->pid = pid;
+    w->watched = 0;
     append_channel(w, launch.channel);
     launch.channel = NULL;
     launch.pair[0] = -1;
@@ -461,7 +463,7 @@ static int start(struct worker *w, mln_event_t *ev)
     if (w->etype == M_PET_EXE)
         await_exec(&launch, w->args[0]);
     abandon(&launch);
-    if (ev != NULL && attach(w, ev) != 0)
+    if (ev != NULL && worker_watch(w, ev) != 0)
         log_line(error, "cannot watch worker %ld: %s", (long)pid, strerror(errno));
     return 1;
 }
@@ -554,7 +556,7 @@ void mln_socketpair_close_handler(mln_event_t *ev, mln_fork_t *f, int fd)
     (void)fd;
     if (f == NULL || f->priv->gone || (w = f->priv->worker) == NULL)
         return;
-    if (w->ev == NULL && attach(w, ev) != 0)
+    if (w->ev == NULL && worker_watch(w, ev) != 0)
         log_line(error, "cannot watch worker %ld: %s", (long)w->pid, strerror(errno));
     worker_channel_closed(w, 1);
 }

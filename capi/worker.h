@@ -10,6 +10,7 @@ struct worker {
     struct worker *prev, *next;
     mln_fork_t *channel; /* NULL while it has none: it is ending, or waits to be started again */
     mln_event_t *ev;     /* the loop that watches it, or NULL */
+    int watched;         /* that loop knows of the process, or of its absence */
     pid_t pid;           /* 0: no process */
     int pidfd;           /* -1: no process */
     enum proc_exec_type etype;
@@ -18,6 +19,9 @@ struct worker {
     mln_u32_t n_args;
     int owns_strings; /* args and the strings in it are the library's */
 };
+
+/* Makes a loop receive the worker's messages and notice its end. 0, or -1 with errno. */
+int worker_watch(struct worker *w, mln_event_t *ev);
 
 /* Steps of the dispatch loop; see enum step_kind. */
 void worker_exited(mln_event_t *ev, struct worker *w, const char *how, int64_t delay);
