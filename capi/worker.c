@@ -266,10 +266,11 @@ void mln_fork_master_events_set(mln_event_t *ev)
 void worker_loop_gone(mln_event_t *ev)
 {
     for (struct worker *w = workers; w != NULL; w = w->next) {
+        /* Also of a worker that it does not watch: the program sent before it said who is to watch. */
+        if (w->channel != NULL && w->channel->priv->ev == ev)
+            channel_detach(w->channel);
         if (w->ev != ev)
             continue;
-        if (w->channel != NULL)
-            channel_detach(w->channel);
         w->ev = NULL;
         w->watched = 0;
     }
