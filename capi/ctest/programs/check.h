@@ -73,8 +73,7 @@ CHECK_UNUSED static inline void check_ptr(const char *file, int line, const char
     check_end();
 }
 
-/* The number of open descriptors of this process. */
-CHECK_UNUSED static inline int fd_count(void)
+CHECK_UNUSED static inline int check_open_descriptors(void)
 {
     DIR *dir = opendir("/proc/self/fd");
     int count = 0;
@@ -83,6 +82,24 @@ CHECK_UNUSED static inline int fd_count(void)
         count += entry->d_name[0] != '.';
     closedir(dir);
     return count - 1; /* without the one that read the folder */
+}
+
+/*
+ * The number of open descriptors of this process. It has to be the same for some milliseconds: the Go runtime starts in the
+ * background, and reads a file or two meanwhile.
+ */
+CHECK_UNUSED static inline int fd_count(void)
+{
+    const struct timespec pause = {0, 2000000};
+    int count = check_open_descriptors();
+    for (int same = 0; same < 5;) {
+        int now;
+        nanosleep(&pause, NULL);
+        now = check_open_descriptors();
+        same = now == count ? same + 1 : 0;
+        count = now;
+    }
+    return count;
 }
 
 /* The number of children of this process, of all its threads, with those that ended and were not waited for. */

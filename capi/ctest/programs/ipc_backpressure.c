@@ -1,0 +1,94 @@
+/*
+ * A worker that is stopped costs its master nothing but the memory of what is sent to it: 200 MB are queued while the
+ * master's loop goes on, and arrive when the worker does.
+ *
+ * deadline: 120s
+ */
+#include "ipc.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+enum { LOAD = 2000, LAST, READY, LOADS = 200, SIZE = 1000000, PASSED = 300000 /* what a socket may hold, generously */ };
+
+static mln_fork_t *worker;
+static int got, ticks;
+static long cpu_before;
+
+static long cpu_ms(void)
+{
+    struct rusage used;
+
+    CHECK_INT(getrusage(RUSAGE_SELF, &used), 0);
+    return (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000 + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000;
+}
+
+/* A loop that tried again and again to write would use all of this time. */
+static void tick(mln_event_t *ev, void *data)
+{
+    if (++ticks < 50) {
+        CHECK(mln_event_timer_set(ev, 10, data, tick) != NULL);
+        return;
+    }
+    CHECK(cpu_ms() - cpu_before < 250);
+    CHECK(bytes_to_send(&worker->conn) > (size_t)LOADS * SIZE - PASSED);
+    CHECK_INT(kill(worker->pid, SIGCONT), 0);
+}
+
+static void on_ready(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
+{
+    static char payload[SIZE];
+
+    (void)buf;
+    (void)len;
+    (void)udata;
+    worker = f;
+    CHECK_INT(kill(worker->pid, SIGSTOP), 0);
+    for (int i = 0; i < LOADS; ++i) {
+        fill(payload, SIZE, (uint64_t)i);
+        CHECK_INT(mln_ipc_master_send_prepare(ev, LOAD, payload, SIZE, f), 0);
+    }
+    CHECK_INT(mln_ipc_master_send_prepare(ev, LAST, NULL, 0, f), 0);
+    cpu_before = cpu_ms() + 10;
+    CHECK(mln_event_timer_set(ev, 10, NULL, tick) != NULL);
+}
+
+static void on_load(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
+{
+    (void)ev;
+    (void)f;
+    (void)udata;
+    CHECK_INT(len, SIZE);
+    CHECK(filled(buf, len, (uint64_t)got));
+    ++got;
+}
+
+static void worker_last(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
+{
+    (void)f;
+    (void)buf;
+    (void)len;
+    (void)udata;
+    CHECK_INT(got, LOADS);
+    CHECK_INT(mln_ipc_worker_send_prepare(ev, LAST, NULL, 0), 0);
+}
+
+static void begin(mln_event_t *ev)
+{
+    CHECK_INT(mln_ipc_worker_send_prepare(ev, READY, NULL, 0), 0);
+}
+
+int main(void)
+{
+    mln_event_t *ev;
+
+    handle(READY, on_ready, NULL);
+    handle(LOAD, NULL, on_load);
+    handle(LAST, break_on_message, worker_last);
+    ev = become_master();
+    start_worker(ev, begin);
+    dispatch(ev, begin);
+    CHECK_INT(bytes_to_send(&worker->conn), 0);
+    mln_event_free(ev);
+    return 0;
+}
