@@ -71,7 +71,7 @@ static void look(mln_event_t *ev, void *data)
 
 int main(int argc, char **argv)
 {
-    char numbers[PEERS][4];
+    char numbers[PEERS][12];
     mln_event_t *ev;
 
     if (argc > 1)

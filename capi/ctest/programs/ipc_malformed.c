@@ -103,7 +103,7 @@ static void verify_log(const char *path)
 
 int main(int argc, char **argv)
 {
-    char numbers[CASES][4], *path;
+    char numbers[CASES][12], *path;
     mln_event_t *ev;
 
     if (argc > 1)

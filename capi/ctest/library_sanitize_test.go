@@ -1,0 +1,48 @@
+//go:build sanitize
+
+package ctest
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// TestProgramsUnderAddressSanitizer runs the programs that do not fork against a library built under the address sanitizer. Its
+// allocator (libsanitizer of gcc 12) takes locks that a fork leaves taken in the child when another thread of the process, one of
+// the Go runtime's, is in it; so forks are left to the other test.
+func TestProgramsUnderAddressSanitizer(t *testing.T) {
+	runSanitized(t, "-fsanitize=address,undefined", []string{"event_*.c", "conf_*.c", "log_*.c"},
+		[]string{"event_fork.c", "event_idle.c", "event_signal_plain.c", "event_signals.c", "conf_tree.c", "log_files.c", "log_threads.c"})
+}
+
+// TestProgramsUnderUndefinedBehaviorSanitizer runs the programs of messages and processes against a library built under the
+// undefined-behaviour sanitizer, the second copies of the library in their workers included.
+func TestProgramsUnderUndefinedBehaviorSanitizer(t *testing.T) {
+	runSanitized(t, "-fsanitize=undefined", []string{"ipc_*.c", "framework_*.c", "fork_exchange.c", "fork_nested.c", "fork_in_handlers.c",
+		"fork_exec.c", "fork_iterate.c"}, nil)
+}
+
+// runSanitized builds the whole library with the sanitizers and runs the programs against it.
+func runSanitized(t *testing.T, sanitizers string, patterns, without []string) {
+	dir := t.TempDir()
+	err := runMake("BUILD="+dir, "CFLAGS="+sanitizers+" -fno-sanitize-recover=all -fno-omit-frame-pointer", "LDFLAGS="+sanitizers, "lib")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lib := filepath.Join(dir, "lib")
+	flags := []string{sanitizers, "-fno-sanitize-recover=all", "-I" + include, "-L" + lib, "-lmln", "-Wl,-rpath," + lib}
+	for _, source := range sources(t, programs, patterns...) {
+		if slices.Contains(without, filepath.Base(source)) {
+			continue
+		}
+		t.Run(filepath.Base(source), func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "program")
+			if err := compile(path, []string{source}, flags...); err != nil {
+				t.Fatal(err)
+			}
+			check(t, source, path)
+		})
+	}
+}
