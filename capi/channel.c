@@ -26,8 +26,16 @@ enum {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static mln_fork_t *self;   /* this process's channel to its master */
-static mln_fork_t *buried; /* closed, to be freed */
-static int walking;
+static mln_fork_t *orphans;  /* closed, to be freed, and of no loop; under the lock */
+static __thread int walking; /* this thread goes through the list of workers */
+
+/*
+ * What is left of channels that ended: another thread that sends may have taken the address of one just before, and is told
+ * EPIPE. Of so many the newest are kept. Under the lock.
+ */
+enum { ENDED_MOST = 256 };
+static mln_fork_t *first_ended, *last_ended;
+static int ended;
 static mln_size_t queue_limit; /* bytes; 0: none */
 
 void channel_set_queue_limit(mln_size_t bytes)
@@ -47,10 +55,28 @@ void channel_after_fork_parent(void)
 
 static void release(mln_fork_t *f)
 {
+    mln_fork_t *oldest = NULL;
+
     mln_tcp_conn_destroy(&f->conn);
     free(f->priv->rest);
-    free(f->priv);
-    free(f);
+    f->priv->rest = NULL;
+    f->priv->next_buried = NULL;
+    pthread_mutex_lock(&lock);
+    if (last_ended != NULL)
+        last_ended->priv->next_buried = f;
+    else
+        first_ended = f;
+    last_ended = f;
+    if (++ended > ENDED_MOST) {
+        oldest = first_ended;
+        first_ended = oldest->priv->next_buried;
+        --ended;
+    }
+    pthread_mutex_unlock(&lock);
+    if (oldest != NULL) {
+        free(oldest->priv);
+        free(oldest);
+    }
 }
 
 /* Makes a channel as good as new, on another descriptor, where it is: the program may hold its address. */
@@ -143,6 +169,7 @@ int channel_attach(mln_event_t *ev, mln_fork_t *f)
     priv->rest_size = 0;
     priv->ev = ev;
     priv->watched = 1;
+    ev->serves = 1;
     if (mln_tcp_conn_send_empty(&f->conn))
         return 0;
     /* What was queued for another loop, or before there was one. */
@@ -204,14 +231,20 @@ void channel_detach(mln_fork_t *f)
 
 void channel_close(mln_fork_t *f)
 {
-    detach(f, NULL, NULL);
+    mln_event_t *ev = f->priv->ev;
+    mln_fork_t **list = ev != NULL ? &ev->buried : &orphans;
+
     pthread_mutex_lock(&lock);
-    f->priv->gone = 1;
+    f->priv->gone = 1; /* first: from now on no thread can put anything into its queue */
+    forget_unsent(f);
     pthread_mutex_unlock(&lock);
+    detach(f, NULL, NULL);
     close(f->conn.sockfd);
     f->conn.sockfd = -1;
-    f->priv->next_buried = buried;
-    buried = f;
+    pthread_mutex_lock(&lock);
+    f->priv->next_buried = *list;
+    *list = f;
+    pthread_mutex_unlock(&lock);
 }
 
 void channel_walk(int change)
@@ -219,20 +252,35 @@ void channel_walk(int change)
     walking += change;
 }
 
-void channel_bury(void)
+static mln_fork_t *take_buried(mln_fork_t **list)
 {
-    while (walking == 0 && buried != NULL) {
-        mln_fork_t *f = buried;
+    mln_fork_t *f;
 
-        buried = f->priv->next_buried;
+    pthread_mutex_lock(&lock);
+    if ((f = *list) != NULL)
+        *list = f->priv->next_buried;
+    pthread_mutex_unlock(&lock);
+    return f;
+}
+
+void channel_bury(mln_event_t *ev)
+{
+    mln_fork_t *f;
+
+    if (walking != 0 || (ev->buried == NULL && orphans == NULL))
+        return;
+    while ((f = take_buried(&ev->buried)) != NULL || (f = take_buried(&orphans)) != NULL)
         release(f);
-    }
 }
 
 void channel_loop_gone(mln_event_t *ev)
 {
+    mln_fork_t *f;
+
     if (self != NULL && self->priv->ev == ev)
         channel_detach(self);
+    while ((f = take_buried(&ev->buried)) != NULL)
+        release(f);
 }
 
 /* ---- sending ---- */
@@ -310,6 +358,7 @@ static int send_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln_
         if (f->priv->ev == NULL)
             f->priv->ev = ev;
         ev = f->priv->ev;
+        ev->serves = 1;
         f->priv->next_unsent = ev->unsent;
         ev->unsent = f;
         loop_notify(ev);
@@ -365,10 +414,15 @@ static mln_size_t bytes_queued(mln_fork_t *f)
 /* Writes as much as the kernel takes. The caller holds the lock. */
 static int write_out(mln_fork_t *f)
 {
-    int result = connection_send_nosignal(&f->conn);
+    int result = connection_send_nosignal(&f->conn), error_number = errno;
 
     recycle(f);
+    if (result == M_C_ERROR && (error_number == ENOBUFS || error_number == ENOMEM))
+        result = M_C_NOTYET; /* the kernel is short of memory: that passes, a lost message does not come back */
+    errno = error_number;
     if (result == M_C_ERROR) {
+        if (errno != EPIPE && errno != ECONNRESET)
+            log_line(error, "%zu bytes for process %ld cannot be sent: %s", bytes_queued(f), (long)f->pid, strerror(errno));
         /* What the other end sent before it went away is still to be read: its end of file ends the channel. */
         f->priv->deaf = 1;
         f->priv->tail = NULL;
@@ -387,8 +441,8 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
     pthread_mutex_lock(&lock);
     result = write_out(f);
     pthread_mutex_unlock(&lock);
-    if (result == M_C_NOTYET && !mln_tcp_conn_send_empty(&f->conn))
-        (void)go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f);
+    if (result == M_C_NOTYET && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f) < 0)
+        log_line(error, "cannot wait for process %ld to take more; the next message will try again", (long)f->pid);
 }
 
 void channel_flush(mln_event_t *ev)

@@ -19,17 +19,17 @@ import (
 
 // A channel is the Go side of one mln_fork_t: what arrives on a socket pair, cut into frames.
 type channel struct {
-	loop   *loop
-	c      uintptr // mln_fork_t
-	worker uintptr // the struct worker at the other end, or 0
-	fd     int
-	inbox  ipc.Inbox
-	pinner runtime.Pinner
-	pinned *byte     // the inbox's memory as it was pinned
-	level  C.int32_t // how many handlers were running, at least, when messages in that memory were handed out
-	queued bool      // in the loop's backlog
-	dry    bool      // the last read found nothing
-	broken error     // what is wrong with what came
+	loop     *loop
+	c        uintptr // mln_fork_t
+	worker   uintptr // the struct worker at the other end, or 0
+	fd       int
+	inbox    ipc.Inbox
+	pinner   runtime.Pinner
+	pinned   *byte     // the inbox's memory as it was pinned
+	level    C.int32_t // how many handlers were running, at least, when messages in that memory were handed out
+	queued   bool      // in the loop's backlog
+	received int       // bytes, in all
+	broken   error     // what is wrong with what came
 }
 
 // noLevel is the level of memory of which nothing was handed out.
@@ -141,10 +141,10 @@ func (ch *channel) receive() bool {
 	space := ch.inbox.Space()
 	ch.pin()
 	n, errno := read(ch.fd, space)
-	ch.dry = errno == unix.EAGAIN
 	switch {
 	case n > 0:
 		ch.inbox.Added(n)
+		ch.received += n
 		return ch.handOut()
 	case errno == unix.EAGAIN || errno == unix.EINTR:
 		return false
@@ -153,15 +153,21 @@ func (ch *channel) receive() bool {
 	return true
 }
 
-// drain is for a channel whose worker has ended: it reads until there is something to do. A channel that has nothing left
-// and no end is one that somebody else, a child of the worker perhaps, holds open.
-func (ch *channel) drain() {
-	for !ch.receive() {
-		if ch.dry {
-			ch.close()
+// drain is for a channel whose worker has ended: it reads until there is something to do, or the bytes that were left are
+// read.
+func (ch *channel) drain(left *int) {
+	for *left > 0 {
+		before := ch.received
+		made := ch.receive()
+		*left -= ch.received - before
+		if made {
 			return
 		}
+		if ch.received == before { // interrupted, or somebody else has read
+			break
+		}
 	}
+	ch.close()
 }
 
 // pin tells the Go runtime that C looks at the inbox's memory.

@@ -51,9 +51,9 @@ void channel_closed(mln_event_t *ev, mln_fork_t *f, const char *cause);
 
 /* Writes what was sent since the last time. */
 void channel_flush(mln_event_t *ev);
-/* Frees the closed ones, unless somebody walks over the list of workers. */
-void channel_bury(void);
-/* While it is above 0, closed channels are not freed. */
+/* Frees the loop's closed ones, unless this thread goes through the list of workers. */
+void channel_bury(mln_event_t *ev);
+/* While it is above 0 in a thread, that thread frees no closed channels. */
 void channel_walk(int change);
 
 void channel_loop_gone(mln_event_t *ev);

@@ -23,8 +23,13 @@ static pthread_mutex_t loops_lock = PTHREAD_MUTEX_INITIALIZER;
 
 const struct engine_table *loop_engine(const mln_event_t *ev)
 {
-    const struct engine_table *go = engine();
+    const struct engine_table *go;
 
+    if (ev == NULL) {
+        errno = EINVAL;
+        return NULL;
+    }
+    go = engine();
     if (go != NULL && ev->generation != engine_generation()) {
         errno = ESTALE;
         return NULL;
@@ -103,8 +108,10 @@ static void free_loop(mln_event_t *ev, const char *frame)
             return;
         }
         unlink_loop(ev);
-        channel_loop_gone(ev);
-        worker_loop_gone(ev);
+        if (ev->serves) {
+            worker_loop_gone(ev);
+            channel_loop_gone(ev);
+        }
         go->loop_free(ev->handle);
     }
     loop_signals_forget(ev);
@@ -401,7 +408,7 @@ static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generat
         if (!step->more && ev->unsent != NULL)
             channel_flush(ev);
         if (!nested)
-            channel_bury();
+            channel_bury(ev);
     }
 }
 

@@ -123,7 +123,10 @@ static void start_programs(const char *domain)
 
             if (item->type != CONF_STR)
                 refuse(domain, "made of commands whose arguments are strings");
-            args[k] = strdup((char *)item->val.s->data);
+            if ((args[k] = strdup((char *)item->val.s->data)) == NULL) {
+                log_line(error, "cannot start %s: out of memory", args[0] != NULL ? args[0] : domain);
+                exit(1);
+            }
         }
         (void)worker_start_program(stype, args, n_args);
     }
@@ -141,6 +144,9 @@ int mln_fork_prepare(void)
     /* A write to a worker that has just gone is no reason to die. */
     if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
         (void)signal(SIGPIPE, SIG_IGN);
+    engine_set_max_payload((uint32_t)number("ipc_message_max", 1, UINT32_MAX - 4, ENGINE_DEFAULT_MAX_PAYLOAD,
+                                            "a number of bytes from 1 to 4294967291"));
+    channel_set_queue_limit((mln_size_t)number("ipc_queue_limit", 0, INT64_MAX, 0, "a number of bytes; 0: no limit"));
     return handlers_collect();
 }
 
@@ -194,8 +200,10 @@ static void reload(mln_event_t *ev, int signo, void *data)
 
 /* ---- the flow ---- */
 
+/* Also of a worker that one of its kind has forked: the child goes on as one, too. */
 static int run_worker(mln_event_t *parents, const struct framework *fw)
 {
+    uint64_t generation = engine_generation();
     mln_event_t *ev;
 
     mln_event_free(parents);
@@ -206,8 +214,9 @@ static int run_worker(mln_event_t *parents, const struct framework *fw)
     mln_fork_worker_set_events(ev);
     if (fw->worker_process != NULL)
         fw->worker_process(ev);
-    mln_event_dispatch(ev);
-    return 0;
+    if (generation == engine_generation())
+        mln_event_dispatch(ev);
+    return generation == engine_generation() ? 0 : run_worker(ev, fw);
 }
 
 /* Forks the workers and runs the master's loop. In a worker, of now or of later, it goes on as run_worker. */
@@ -250,9 +259,6 @@ static int init(const struct framework *fw)
         return mln_log_init(NULL);
     if (conf_file_missing())
         log_line(warn, "there is no configuration file %s: the built-in defaults are in force", mln_path_conf());
-    engine_set_max_payload((uint32_t)number("ipc_message_max", 1, UINT32_MAX - 4, ENGINE_DEFAULT_MAX_PAYLOAD,
-                                            "a number of bytes from 1 to 4294967291"));
-    channel_set_queue_limit((mln_size_t)number("ipc_queue_limit", 0, INT64_MAX, 0, "a number of bytes; 0: no limit"));
     if (tools_boot_params(fw->argc, fw->argv, fw->seed) < 0 || mln_sys_limit_modify() != 0 || mln_daemon() != 0 ||
         mln_fork_prepare() != 0)
         return -1;

@@ -231,6 +231,7 @@ int worker_watch(struct worker *w, mln_event_t *ev)
 
     if (go == NULL)
         return -1;
+    ev->serves = 1;
     if (w->ev != ev) {
         if (w->ev != NULL && (other = loop_engine(w->ev)) != NULL)
             other->worker_forget(w->ev->handle, (uintptr_t)w);
@@ -608,12 +609,16 @@ void worker_end_all(void)
         struct worker *w = workers;
 
         if (w->pidfd >= 0) {
+            int pidfd = w->pidfd;
+
             if (!await_end(w, deadline))
-                (void)kill(w->pid, SIGKILL);
+                (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
             while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
                 ;
-            close(w->pidfd);
+            drop_worker(w);
+            close(pidfd); /* after the loop has forgotten it */
+        } else {
+            drop_worker(w);
         }
-        drop_worker(w);
     }
 }

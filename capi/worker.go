@@ -26,6 +26,7 @@ type worker struct {
 	backoff fork.Backoff
 	timer   event.TimerID // for the start of the next process, or the end of this one
 	status  fork.Status
+	left    int // bytes that it sent before it ended and that were not read yet
 }
 
 func (l *loop) workerOf(c C.uintptr_t) *worker {
@@ -105,6 +106,10 @@ func (w *worker) reap() bool {
 	w.status = status
 	w.loop.Clear(w.pidfd)
 	w.loop.Cancel(w.timer)
+	if ch := w.loop.channelOf(w); ch != nil {
+		// So much and no more: a child of the worker may have the other end, and go on writing for ever.
+		w.left, _ = unix.IoctlGetInt(ch.fd, unix.TIOCINQ)
+	}
 	w.loop.ended = append(w.loop.ended, w)
 	return w.loop.finish()
 }
@@ -115,7 +120,7 @@ func (l *loop) finish() bool {
 	for len(l.ended) > 0 {
 		w := l.ended[0]
 		if ch := l.channelOf(w); ch != nil {
-			ch.drain()
+			ch.drain(&w.left)
 			return true
 		}
 		l.ended = l.ended[1:]
