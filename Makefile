@@ -40,7 +40,10 @@ c_sources := $(wildcard capi/*.c capi/*.h) capi/exports.so VERSION
 headers := $(wildcard include/*.h)
 generator := $(sort $(shell find cmd/mlnipc -type f ! -name '*_test.go' ! -path '*/testdata/*'))
 messages := $(foreach folder,ipc_handlers $(IPC_HANDLERS),$(wildcard $(folder)/* $(folder)/.numbers))
-examples := $(patsubst c_examples/%,$(BUILD)/examples/%,$(basename $(wildcard c_examples/*.c c_examples/*.cc)))
+# A C++ compiler is not needed: without one, the C++ example and the C++ users' view in the tests are left out, with a note.
+cxx := $(shell command -v $(firstword $(CXX)) 2>/dev/null)
+examples := $(patsubst c_examples/%,$(BUILD)/examples/%,$(basename $(wildcard c_examples/*.c $(if $(cxx),c_examples/*.cc))))
+note_cxx = $(if $(cxx),,@echo 'note: there is no $(CXX); what is for C++ is left out')
 
 # A name for what is built, from the bytes of all its sources. A process compares it before it uses a second copy of the library. As
 # a compiler flag it also makes changes of headers seen: Go's build cache knows nothing of those outside a package's folder.
@@ -75,6 +78,7 @@ all: lib $(BUILD)/bin/mlnipc $(BUILD)/mln.pc ## Build the library, its headers a
 lib: $(BUILD)/lib/$(LIBRARY) $(BUILD)/include/.stamp
 
 examples: $(examples) ## Build every program of c_examples/ into build/examples/.
+	$(note_cxx)
 
 demo: examples ## Build the examples and run the main one, c_examples/demo.c.
 	$(BUILD)/examples/demo
@@ -87,6 +91,8 @@ check: $(BUILD)/include/.stamp tools ## Check what needs no run: go vet, gofmt, 
 
 # The Go tests of the C surface have a Go process compile and run C programs, which Go's test cache cannot see: -count=1.
 test: all check ## Run all checks and tests: Go (core under the race detector) and C, each under a deadline.
+	$(note_cxx)
+	$(if $(shell command -v python3),,@echo 'note: there is no python3; the worker in Python is left out of the tests')
 	$(GO) test -count=1 -race -timeout 5m ./core/...
 	$(cgo_env) MLN_LIBDIR=$(abspath $(BUILD))/lib $(GO) test -count=1 -timeout 12m \
 	    $$($(GO) list ./... | grep -v '^melon/core\(/\|$$\)')

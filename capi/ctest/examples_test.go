@@ -98,6 +98,9 @@ func TestExamples(t *testing.T) {
 			},
 		},
 	}
+	if !haveCXX() {
+		delete(tests, "cpp_workers")
+	}
 	// exec_master runs exec_worker; everything else has to have a row.
 	for _, source := range exampleSources(t) {
 		name := strings.TrimSuffix(filepath.Base(source), filepath.Ext(source))

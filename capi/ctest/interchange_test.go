@@ -21,11 +21,11 @@ func TestInterchange(t *testing.T) {
 		}
 		check(t, source, master, peer)
 	})
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		return // make says so
+	}
 	t.Run("Python", func(t *testing.T) {
-		python, err := exec.LookPath("python3")
-		if err != nil {
-			t.Skipf("there is no python3 on this machine: %v", err)
-		}
 		check(t, source, master, python, absolute(filepath.Join("testdata", "frame_peer.py")))
 	})
 }
