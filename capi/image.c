@@ -9,6 +9,7 @@
 #include "engine.h"
 #include "process.h"
 #include "log.h"
+#include "gothread.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -63,6 +64,13 @@ static struct image spare = {.fd = -1};  /* what its children can load: nobody a
 static struct sigaction original[NSIG]; /* dispositions before the Go runtime's own */
 static sigset_t program_mask;
 
+/* What is in force before a runtime starts: the program's. */
+static void note_dispositions(void)
+{
+    for (int signo = 1; signo < NSIG; ++signo)
+        (void)sigaction(signo, NULL, &original[signo]);
+}
+
 /*
  * Runs before the Go runtime's start-up, which is an ordinary constructor. The threads that the runtime makes inherit
  * this thread's signal mask: all blocked, so that no signal meant for the program lands on them.
@@ -71,8 +79,8 @@ __attribute__((constructor(101))) static void before_runtime(void)
 {
     sigset_t all;
 
-    for (int signo = 1; signo < NSIG; ++signo)
-        (void)sigaction(signo, NULL, &original[signo]);
+    note_dispositions();
+    gothread_prepare();
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &program_mask);
 }
@@ -168,7 +176,7 @@ static int same_copy(const void *a, const void *b)
     return dladdr(a, &of_a) != 0 && dladdr(b, &of_b) != 0 && of_a.dli_fbase == of_b.dli_fbase;
 }
 
-/* Puts back what a disposition was before this library was loaded, wherever the library changed it, save for one signal. */
+/* Puts back what a disposition was before this library changed it, save for one signal if the program does not handle it. */
 static void restore_dispositions(int save_for)
 {
     struct sigaction now;
@@ -176,7 +184,11 @@ static void restore_dispositions(int save_for)
     for (int signo = 1; signo < NSIG; ++signo) {
         const void *handler;
 
-        if (signo == save_for || sigaction(signo, NULL, &now) != 0 || now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN)
+        if (signo == SIGSTKFLT) /* see gothread.c */
+            continue;
+        if (sigaction(signo, NULL, &now) != 0 || now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN)
+            continue;
+        if (signo == save_for && (original[signo].sa_handler == SIG_DFL || original[signo].sa_handler == SIG_IGN))
             continue;
         handler = (const void *)now.sa_sigaction;
         if (same_copy(handler, table) || same_copy(handler, &_mln_engine))
@@ -394,6 +406,7 @@ int engine_renew(void)
     /* The dead runtime's handlers would be called for the program's faults, and the fresh runtime would forward to them; those
        of the parent's loops have no loops any more. */
     restore_dispositions(0);
+    note_dispositions(); /* with the handlers that the program has installed since */
     if (make_spare() != 0) { /* only where the fork was not announced */
         int saved = errno;
         log_line(error, "cannot make a copy of libmln.so for this process: %s", strerror(saved));
