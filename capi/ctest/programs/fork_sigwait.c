@@ -1,0 +1,86 @@
+/*
+ * A program that blocks SIGCHLD and waits for it, with sigwait() or by a signalfd, gets every one: no thread of the library
+ * takes it, and the library does not change the mask of the program's threads.
+ */
+#include "check.h"
+#include "mln_event.h"
+#include "mln_fork.h"
+#include "mln_log.h"
+#include "processes.h"
+
+#include <pthread.h>
+
+enum { TIMES = 200 };
+
+static mln_event_t *loop;
+
+static sigset_t mask_now(void)
+{
+    sigset_t mask;
+
+    CHECK_INT(pthread_sigmask(SIG_BLOCK, NULL, &mask), 0);
+    return mask;
+}
+
+static void check_mask(int blocked)
+{
+    sigset_t mask = mask_now();
+
+    for (int signo = 1; signo < 32; ++signo)
+        if (signo != SIGKILL && signo != SIGSTOP)
+            CHECK_INT(sigismember(&mask, signo), blocked);
+}
+
+static void *use_loop(void *arg)
+{
+    sigset_t all;
+
+    if (arg == NULL) {
+        sigfillset(&all);
+        CHECK_INT(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
+    }
+    CHECK(mln_event_timer_set(loop, 1000, NULL, NULL) != NULL);
+    check_mask(arg == NULL);
+    return NULL;
+}
+
+static void stop(mln_event_t *ev, void *data)
+{
+    (void)data;
+    mln_event_break_set(ev);
+}
+
+int main(void)
+{
+    sigset_t before = mask_now(), all, child;
+    pthread_t thread;
+
+    CHECK((loop = mln_event_new()) != NULL);
+    check_mask(0);
+    CHECK_INT(pthread_create(&thread, NULL, use_loop, NULL), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK_INT(pthread_create(&thread, NULL, use_loop, loop), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+
+    sigfillset(&all);
+    CHECK_INT(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
+    CHECK(mln_event_timer_set(loop, 20, NULL, stop) != NULL);
+    mln_event_dispatch(loop);
+    check_mask(1);
+
+    CHECK_INT(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    CHECK_INT(pthread_sigmask(SIG_BLOCK, &child, NULL), 0);
+    for (int i = 0; i < TIMES; ++i) {
+        struct timespec second = {1, 0};
+        pid_t pid = fork();
+
+        if (pid == 0)
+            _exit(0);
+        CHECK_INT(sigtimedwait(&child, NULL, &second), SIGCHLD);
+        CHECK_INT(waitpid(pid, NULL, 0), pid);
+    }
+    mln_event_free(loop);
+    return 0;
+}

@@ -1,0 +1,123 @@
+/*
+ * processes.h - for test programs that start processes: this program once more, waiting, and what /proc says. Include
+ * check.h first.
+ */
+#ifndef PROCESSES_H
+#define PROCESSES_H
+
+#include "check.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+/* Starts this program again with the given words as its arguments: a process without any history. The list ends with NULL. */
+CHECK_UNUSED static inline pid_t start_self(const char *const *words)
+{
+    char *argv[16] = {(char *)"self"};
+    pid_t pid;
+    int n = 1;
+
+    while (*words != NULL && n < 15)
+        argv[n++] = (char *)*words++;
+    fflush(NULL);
+    if ((pid = fork()) == 0) {
+        execv("/proc/self/exe", argv);
+        _exit(126);
+    }
+    CHECK(pid > 0);
+    return pid;
+}
+
+/* Waits for a child and returns its exit status, or 128 plus the signal that ended it. */
+CHECK_UNUSED static inline int await_status(pid_t pid)
+{
+    int status;
+
+    while (waitpid(pid, &status, 0) < 0)
+        CHECK_INT(errno, EINTR);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Runs this program with one argument and insists on status 0. */
+CHECK_UNUSED static inline void run_self(const char *mode)
+{
+    const char *const words[] = {mode, NULL};
+    int status = await_status(start_self(words));
+
+    if (status != 0)
+        fprintf(stderr, "the part \"%s\" of this test ended with status %d\n", mode, status);
+    CHECK_INT(status, 0);
+}
+
+/* Sleeps so long, whatever signals arrive. */
+CHECK_UNUSED static inline void sleep_ms(long long ms)
+{
+    long long end = now_ms() + ms;
+
+    for (long long left = ms; left > 0; left = end - now_ms())
+        usleep((useconds_t)(left < 900 ? left * 1000 : 900000));
+}
+
+/* The number of threads of this process. */
+CHECK_UNUSED static inline int thread_count(void)
+{
+    DIR *dir = opendir("/proc/self/task");
+    int count = 0;
+
+    CHECK(dir != NULL);
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+        count += entry->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
+/* A line of /proc/PID/status that holds a number, in the given base; pid 0: this process. */
+CHECK_UNUSED static inline unsigned long long status_number(pid_t pid, const char *key, int base)
+{
+    char path[64], line[256];
+    unsigned long long value = 0;
+    int found = 0;
+    FILE *file;
+
+    if (pid == 0)
+        snprintf(path, sizeof path, "/proc/self/status");
+    else
+        snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    CHECK((file = fopen(path, "r")) != NULL);
+    while (!found && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, key, strlen(key)) == 0 && line[strlen(key)] == ':') {
+            value = strtoull(line + strlen(key) + 1, NULL, base);
+            found = 1;
+        }
+    }
+    fclose(file);
+    CHECK(found);
+    return value;
+}
+
+/* Whether a process runs: it exists and is no zombie. */
+CHECK_UNUSED static inline int is_running(pid_t pid)
+{
+    char path[64], state = 'X';
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    if ((file = fopen(path, "r")) == NULL)
+        return 0;
+    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = 'X';
+    fclose(file);
+    return state != 'Z' && state != 'X';
+}
+
+/* Waits until the process does not run any more, at most so long; 1 when that came about. */
+CHECK_UNUSED static inline int await_gone(pid_t pid, long long ms)
+{
+    for (long long end = now_ms() + ms; is_running(pid); usleep(1000))
+        if (now_ms() >= end)
+            return 0;
+    return 1;
+}
+
+#endif
