@@ -166,7 +166,6 @@ int engine_prepare_fork(void);
 
 /*
  * In a child made by fork: forgets the parent's engine and loads a fresh one. 0, or -1 with errno and a line in the log.
- * Signals should be blocked.
  */
 int engine_renew(void);
 

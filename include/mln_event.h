@@ -84,7 +84,7 @@ typedef void (*dispatch_callback)(mln_event_t *, void *);
 /**
  * Makes a loop.
  *
- * Since today's era; see mln_event_init() for the seed era's name.
+ * Today's name; mln_event_init() is the seed era's.
  *
  * @return the loop, to be freed with mln_event_free(); NULL with errno set when descriptors or memory ran out.
  */

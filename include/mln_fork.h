@@ -93,10 +93,10 @@ struct mln_fork_s {
     mln_u32_t msg_len;          /**< Payload size of the message at hand, in bytes. */
     mln_u32_t msg_type;         /**< Type of the message at hand. */
     mln_size_t error_bytes;     /**< Bytes of messages that were dropped because no handler knows their type. */
-    void *msg_content;          /**< Payload of the message at hand. */
+    void *msg_content;          /**< Payload of the message at hand; valid while its handler runs. */
     enum proc_exec_type etype;  /**< What it runs. */
     enum proc_state_type stype; /**< What happens when it ends. */
-    mln_size_t msg_buf_size;    /**< Size of that payload's memory. */
+    mln_size_t msg_buf_size;    /**< Of the original; 0. */
     struct mln_fork_private_s *priv; /**< The library's. */
 };
 
@@ -142,7 +142,8 @@ int mln_fork_spawn(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_ar
  * Forks one plain, supervised worker.
  *
  * @param master_ev as for mln_fork_spawn().
- * @return 1 in the master, 0 in the child, -1 with errno set.
+ * @return 1 in the master, 0 in the child, -1 with errno set: ESTALE for the loop of another process, else why there can be
+ *         no process.
  */
 int mln_fork_restart(mln_event_t *master_ev);
 
@@ -261,7 +262,7 @@ void mln_fork_socketpair_close_handler(mln_event_t *ev, mln_fork_t *f, int fd);
  * @param len     its size in bytes; 0 is allowed.
  * @param f_child the worker.
  * @return 0, or -1 with errno: EMSGSIZE above the configured limit, ENOMEM, EPIPE when the worker is gone, EAGAIN when
- *         its queue is full (only where `ipc_queue_limit` is configured).
+ *         its queue is full (only where `ipc_queue_limit` is configured), ESTALE for the loop of another process.
  */
 int mln_ipc_master_send_prepare(mln_event_t *ev, mln_u32_t type, void *buf, mln_size_t len, mln_fork_t *f_child);
 

@@ -17,7 +17,7 @@ type Status struct {
 func (s Status) String() string {
 	switch {
 	case !s.Known:
-		return "ended (its status is unknown: SIGCHLD is ignored)"
+		return "ended (its status is unknown: SIGCHLD is ignored, or the program waited for it itself)"
 	case s.Signal != 0:
 		text := "was killed by signal " + strconv.Itoa(int(s.Signal)) + " (" + s.Signal.String() + ")"
 		if s.Core {

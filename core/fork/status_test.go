@@ -10,8 +10,8 @@ func TestStatusString(t *testing.T) {
 		status Status
 		want   string
 	}{
-		{Status{}, "ended (its status is unknown: SIGCHLD is ignored)"},
-		{Status{Code: 3}, "ended (its status is unknown: SIGCHLD is ignored)"},
+		{Status{}, "ended (its status is unknown: SIGCHLD is ignored, or the program waited for it itself)"},
+		{Status{Code: 3}, "ended (its status is unknown: SIGCHLD is ignored, or the program waited for it itself)"},
 		{Status{Known: true}, "exited with status 0"},
 		{Status{Known: true, Code: 127}, "exited with status 127"},
 		{Status{Known: true, Signal: syscall.SIGKILL}, "was killed by signal 9 (killed)"},
