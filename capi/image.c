@@ -414,6 +414,9 @@ int engine_renew(void)
         return -1;
     }
     snprintf(path, sizeof path, "/proc/%ld/fd/%d", (long)getpid(), spare.fd);
+    /* An ancestor with the same pid may have used the same name. The loader would return that copy. */
+    if (dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) != NULL)
+        snprintf(path, sizeof path, "/proc/self/task/%ld/fd/%d", (long)getpid(), spare.fd);
     handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {
         log_line(error, "cannot load a fresh copy of libmln.so: %s", dlerror());
