@@ -117,23 +117,22 @@ func (w *worker) reap() bool {
 // finish goes on with the processes that have ended: first what is left in their channels, then the end itself. It
 // reports whether that made a step.
 func (l *loop) finish() bool {
-	for len(l.ended) > 0 {
-		w := l.ended[0]
-		if ch := l.channelOf(w); ch != nil {
-			ch.drain(&w.left)
-			return true
-		}
-		l.ended = l.ended[1:]
-		w.pidfd = -1
-		step := l.step
-		step.kind, step.target, step.delay = C.STEP_EXITED, C.uintptr_t(w.c), 0
-		l.say(w.status.String())
-		wait := w.backoff.Failed(time.Since(w.started))
-		step.delay = C.int64_t(wait.Milliseconds())
-		w.after(wait, toStart)
+	if len(l.ended) == 0 {
+		return false
+	}
+	w := l.ended[0]
+	if ch := l.channelOf(w); ch != nil {
+		ch.drain(&w.left)
 		return true
 	}
-	return false
+	l.ended = l.ended[1:]
+	w.pidfd = -1
+	wait := w.backoff.Failed(time.Since(w.started))
+	step := l.step
+	step.kind, step.target, step.delay = C.STEP_EXITED, C.uintptr_t(w.c), C.int64_t(wait.Milliseconds())
+	l.say(w.status.String())
+	w.after(wait, toStart)
+	return true
 }
 
 func (l *loop) channelOf(w *worker) *channel {
