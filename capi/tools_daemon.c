@@ -18,6 +18,7 @@
 
 #include "engine.h"
 #include "log.h"
+#include "process.h"
 #include "mln_path.h"
 #include "setting.h"
 
@@ -82,7 +83,7 @@ static int leave_terminal(void)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     /* What stdio holds would come out twice, once from each process. */
-    fflush(NULL);
+    process_flush();
     pid_t pid = fork();
     if (pid < 0)
         log_line(error, "cannot become a daemon: fork: %s", strerror(errno));

@@ -13,7 +13,21 @@ const tableSymbol = "_mln_engine"
 // TestExportedSymbols asserts that the library exports the functions of the headers, its private table, and nothing else: any other
 // name could clash with one of a program's.
 func TestExportedSymbols(t *testing.T) {
-	path := filepath.Join(libraryDirectory(t), "libmln.so")
+	checkExportedSymbols(t, filepath.Join(libraryDirectory(t), "libmln.so"))
+}
+
+// TestBuildWithoutMake asserts that go build alone makes the same library from the committed files.
+func TestBuildWithoutMake(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "libmln.so")
+	err := runTool(buildLimit, "env", "-C", root, setting("GO", "go"), "build", "-buildmode=c-shared", "-o", path, "./capi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkExportedSymbols(t, path)
+}
+
+func checkExportedSymbols(t *testing.T, path string) {
+	t.Helper()
 	file, err := elf.Open(path)
 	if err != nil {
 		t.Fatal(err)
