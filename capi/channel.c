@@ -411,18 +411,17 @@ static mln_size_t bytes_queued(mln_fork_t *f)
     return n;
 }
 
-/* Writes as much as the kernel takes. The caller holds the lock. */
-static int write_out(mln_fork_t *f)
+/* Writes as much as the kernel takes. The caller holds the lock. After M_C_ERROR errno tells why, and *lost how many bytes
+   went with it. */
+static int write_out(mln_fork_t *f, mln_size_t *lost)
 {
     int result = connection_send_nosignal(&f->conn), error_number = errno;
 
     recycle(f);
     if (result == M_C_ERROR && (error_number == ENOBUFS || error_number == ENOMEM))
         result = M_C_NOTYET; /* the kernel is short of memory: that passes, a lost message does not come back */
-    errno = error_number;
     if (result == M_C_ERROR) {
-        if (errno != EPIPE && errno != ECONNRESET)
-            log_line(error, "%zu bytes for process %ld cannot be sent: %s", bytes_queued(f), (long)f->pid, strerror(errno));
+        *lost = bytes_queued(f);
         /* What the other end sent before it went away is still to be read: its end of file ends the channel. */
         f->priv->deaf = 1;
         f->priv->tail = NULL;
@@ -430,17 +429,23 @@ static int write_out(mln_fork_t *f)
     }
     /* Without a limit nobody asks, and the queue may be long. */
     f->priv->queued = result == M_C_NOTYET && queue_limit != 0 ? bytes_queued(f) : 0;
+    errno = error_number;
     return result;
 }
 
 static void write_channel(mln_event_t *ev, mln_fork_t *f)
 {
     const struct engine_table *go = loop_engine(ev);
-    int result;
+    mln_size_t lost = 0;
+    int result, error_number;
 
     pthread_mutex_lock(&lock);
-    result = write_out(f);
+    result = write_out(f, &lost);
+    error_number = errno;
     pthread_mutex_unlock(&lock);
+    /* Said without the lock: a logger of the program's own may send. */
+    if (result == M_C_ERROR && error_number != EPIPE && error_number != ECONNRESET)
+        log_line(error, "%zu bytes for process %ld cannot be sent: %s", lost, (long)f->pid, strerror(error_number));
     if (result == M_C_NOTYET && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f) < 0)
         log_line(error, "cannot wait for process %ld to take more; the next message will try again", (long)f->pid);
 }
