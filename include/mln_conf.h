@@ -2,15 +2,23 @@
  * @file mln_conf.h
  * The configuration of a program: a file of commands and domains, read into a tree that the program may search and change.
  *
- *     worker_proc 4;              // commands outside of every domain belong to the domain "main"
+ * What a file looks like:
+ *
+ *     worker_proc 4;            // outside of every domain: of "main"
  *     log_path "logs/app.log";
- *     limits {                    // a domain
- *         rate -2.5;              // a command, with items: "string", 'c', on, off, integers, reals
- *         mode 'r' on 10 "ten";
+ *     limits {                  // a domain
+ *         rate -2.5;            // a command with an item
+ *         mode 'r' on 10 "ten"; // a command with four
  *     }
  *
- * Names may repeat, and everything is kept in the order of the file; a search finds the first. Commands that nobody
- * knows are kept as well.
+ * Items are strings ("ten"), characters ('r'), `on` and `off`, integers and reals. A program finds them by name and place:
+ *
+ *     mln_conf_domain_t *limits = cf->search(cf, "limits");
+ *     mln_conf_cmd_t *mode = limits->search(limits, "mode");
+ *     mln_conf_item_t *third = mode->search(mode, 3); // 10
+ *
+ * Each search gives NULL for what is not there. Names may repeat, and everything is kept in the order of the file; a search
+ * finds the first. Commands that nobody knows are kept as well.
  *
  * The tree is ordinary memory of the process. A worker inherits the master's and may search, change and reload its own
  * copy. Nothing here takes a lock: load before other threads are started, and let no thread use the tree while another
@@ -39,7 +47,7 @@ typedef struct mln_conf_hook_s mln_conf_hook_t;
 
 /** What an item holds. */
 typedef enum {
-    CONF_NONE = 0,
+    CONF_NONE = 0,  /**< nothing; no item of a file is of this type */
     CONF_STR = 1,   /**< `val.s`, always with a NUL behind its last byte */
     CONF_CHAR = 2,  /**< `val.c` */
     CONF_BOOL = 3,  /**< `val.b`, 1 for `on` and 0 for `off` */
@@ -56,9 +64,11 @@ typedef mln_conf_item_t *(*mln_conf_item_cb_t)(mln_conf_cmd_t *cc, mln_u32_t ind
 /** Replaces items; see the members of mln_conf_cmd_t. Today's name. */
 typedef int (*mln_conf_item_update_cb_t)(mln_conf_cmd_t *cc, mln_conf_item_t *items, mln_u32_t nitems);
 
-/** Names of the seed era for the types of the search members. */
+/** The seed era's name of mln_conf_domain_cb_t. */
 typedef mln_conf_domain_cb_t search_domain;
+/** The seed era's name of mln_conf_cmd_cb_t. */
 typedef mln_conf_cmd_cb_t search_cmd;
+/** The seed era's name of mln_conf_item_cb_t. */
 typedef mln_conf_item_cb_t search_item;
 
 /**
@@ -76,12 +86,12 @@ struct mln_conf_item_s {
         mln_u8_t b;
         mln_sauto_t i;
         float f;
-    } val;
+    } val; /**< the value: `mln_string_t *s`, `mln_s8_t c`, `mln_u8_t b`, `mln_sauto_t i` or `float f` */
 };
 
 /** A command: a name and its items. */
 struct mln_conf_cmd_s {
-    mln_string_t *cmd_name;
+    mln_string_t *cmd_name; /**< its name, the tree's */
     /** Returns the item `index`, counted from 1, or NULL for 0 and beyond the last. Since the seed era. */
     mln_conf_item_cb_t search;
     /**
@@ -105,7 +115,7 @@ struct mln_conf_domain_s {
     mln_conf_cmd_cb_t insert;
     /** Removes and frees the first command `name`; none is no error. Always returns NULL. Today's name. */
     mln_conf_cmd_cb_t remove;
-    mln_string_t *domain_name;
+    mln_string_t *domain_name; /**< its name, the tree's */
     void *cmd; /**< private */
 };
 
@@ -127,8 +137,8 @@ struct mln_conf_s {
 
 /** A reload hook that was set. */
 struct mln_conf_hook_s {
-    reload_handler reload;
-    void *data;
+    reload_handler reload; /**< what is called */
+    void *data;            /**< what it is called with */
     struct mln_conf_hook_s *prev; /**< private */
     struct mln_conf_hook_s *next; /**< private */
 };
@@ -155,7 +165,11 @@ int mln_conf_reload(void);
 /** Frees the configuration. mln_conf() then returns NULL until it is loaded again. Hooks stay. Since the seed era. */
 void mln_conf_free(void);
 
-/** Returns the configuration, or NULL before it is loaded and after it is freed. Today's name. */
+/**
+ * The configuration that is loaded. Today's name.
+ *
+ * @return the configuration, which the library owns; NULL before it is loaded and after it is freed.
+ */
 mln_conf_t *mln_conf(void);
 
 /** The seed era's name of mln_conf(). */
@@ -168,6 +182,7 @@ void mln_conf_dump(void);
  * Tells whether a configuration holds nothing: `cf` is NULL, or it has at most one domain and no command in "main".
  * Today's name.
  *
+ * @param cf The configuration, or NULL.
  * @return 1 for empty, else 0.
  */
 int mln_conf_is_empty(mln_conf_t *cf);
@@ -185,7 +200,11 @@ mln_conf_hook_t *mln_conf_hook_set(reload_handler reload, void *data);
 /** The seed era's name of mln_conf_hook_set(). */
 mln_conf_hook_t *mln_conf_set_hook(reload_handler reload, void *data);
 
-/** Takes a reload hook away and frees its handle; NULL does nothing. Today's name. */
+/**
+ * Takes a reload hook away and frees its handle. A hook may do it, to itself as well. Today's name.
+ *
+ * @param hook What mln_conf_hook_set() returned; NULL does nothing.
+ */
 void mln_conf_hook_unset(mln_conf_hook_t *hook);
 
 /** The seed era's name of mln_conf_hook_unset(). */
@@ -198,8 +217,11 @@ void mln_conf_hook_free(void);
 void mln_conf_free_hook(void);
 
 /**
- * Returns the number of commands in the first domain `domain`, repeated names counted; 0 without such a domain. Today's
- * name.
+ * Counts the commands in the first domain of a name. Today's name.
+ *
+ * @param cf     The configuration.
+ * @param domain Name of a domain.
+ * @return The number of its commands, repeated names counted; 0 without such a domain.
  */
 mln_u32_t mln_conf_cmd_num(mln_conf_t *cf, const char *domain);
 
@@ -207,7 +229,7 @@ mln_u32_t mln_conf_cmd_num(mln_conf_t *cf, const char *domain);
 mln_u32_t mln_conf_get_ncmd(mln_conf_t *cf, const char *domain);
 
 /**
- * Lists the commands of the first domain `domain` in the order of the file. Today's name.
+ * Lists the commands of the first domain of a name in the order of the file. Today's name.
  *
  * @param cf      The configuration.
  * @param domain  Name of a domain. Without such a domain `cmds` is left as it is.
@@ -218,7 +240,12 @@ void mln_conf_cmds(mln_conf_t *cf, const char *domain, mln_conf_cmd_t **cmds);
 /** The seed era's name of mln_conf_cmds(). */
 void mln_conf_get_cmds(mln_conf_t *cf, const char *domain, mln_conf_cmd_t **cmds);
 
-/** Returns the number of items of a command. Today's name. */
+/**
+ * Counts the items of a command. Today's name.
+ *
+ * @param cc The command.
+ * @return The number of its items.
+ */
 mln_u32_t mln_conf_arg_num(mln_conf_cmd_t *cc);
 
 /** The seed era's name of mln_conf_arg_num(). */

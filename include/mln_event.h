@@ -58,8 +58,9 @@ extern "C" {
 #define M_EV_UNLIMITED (-1)
 /** A timeout: left as it is. */
 #define M_EV_UNMODIFIED (-2)
-/** Sizes that the original uses; of no meaning here. */
+/** A size that the original uses; of no meaning here. */
 #define M_EV_HASH_LEN 64
+/** A size that the original uses; of no meaning here. */
 #define M_EV_EPOLL_SIZE 1024
 
 /** A loop. Its contents are private. */
@@ -69,16 +70,20 @@ typedef struct mln_event_desc_s mln_event_desc_t;
 /** A timer that has not fired yet. An opaque handle; never dereferenced. */
 typedef struct mln_event_timer_s mln_event_timer_t;
 
-/** What an event can be. */
-enum mln_event_type { M_EV_FD, M_EV_TM, M_EV_SIG };
+/** What an event can be. No function takes or returns it. */
+enum mln_event_type {
+    M_EV_FD, /**< A ready descriptor. */
+    M_EV_TM, /**< An expired timer. */
+    M_EV_SIG /**< A signal. */
+};
 
-/** Called for a ready descriptor, or one whose timeout passed. */
+/** Called for a ready descriptor, or one whose timeout passed: the loop, the descriptor, and the data it was set with. */
 typedef void (*ev_fd_handler)(mln_event_t *, int, void *);
-/** Called for an expired timer. */
+/** Called for an expired timer: the loop, and the data it was set with. */
 typedef void (*ev_tm_handler)(mln_event_t *, void *);
-/** Called for a signal, in loop context. Seed era. */
+/** Called for a signal, in loop context: the loop, the signal, and the data it was set with. Seed era. */
 typedef void (*ev_sig_handler)(mln_event_t *, int, void *);
-/** Called once in every iteration of a loop. */
+/** Called once in every iteration of a loop: the loop, and the data it was set with. */
 typedef void (*dispatch_callback)(mln_event_t *, void *);
 
 /**
@@ -134,8 +139,8 @@ void mln_event_dispatch(mln_event_t *ev);
  * @param flag       M_EV_* flags, or M_EV_CLR alone. Without M_EV_NONBLOCK and M_EV_BLOCK the descriptor is made
  *                   blocking, unless M_EV_APPEND is given for one that is registered.
  * @param timeout_ms milliseconds from now, M_EV_UNLIMITED or M_EV_UNMODIFIED.
- * @param data       passed to the handler.
- * @param fd_handler NULL means that readiness is swallowed.
+ * @param data       passed to the handler; the caller's.
+ * @param fd_handler the handler of the named directions; NULL means that readiness is swallowed.
  * @return 0, or -1 with errno: EINVAL for flags that exclude each other, EBADF for a descriptor that is not open, ESTALE
  *         for the loop of another process. Forgetting what is not registered is no error.
  */
@@ -149,8 +154,8 @@ int mln_event_set_fd(mln_event_t *ev, int fd, mln_u32_t flag, int timeout_ms, vo
  *
  * @param ev              the loop.
  * @param fd              a registered descriptor; for any other nothing happens.
- * @param data            passed to the handler.
- * @param timeout_handler the handler.
+ * @param data            passed to the handler; the caller's.
+ * @param timeout_handler the handler; NULL: nothing is called.
  */
 void mln_event_fd_timeout_handler_set(mln_event_t *ev, int fd, void *data, ev_fd_handler timeout_handler);
 
@@ -163,16 +168,21 @@ void mln_event_set_fd_timeout_handler(mln_event_t *ev, int fd, void *data, ev_fd
  *
  * @param ev         the loop.
  * @param msec       milliseconds from now.
- * @param data       passed to the handler.
- * @param tm_handler NULL means that nothing is called.
- * @return the timer, for mln_event_timer_cancel(), or NULL with errno set.
+ * @param data       passed to the handler; the caller's.
+ * @param tm_handler the handler; NULL means that nothing is called.
+ * @return the timer, for mln_event_timer_cancel(), which the loop owns; NULL with errno: EINVAL for a NULL loop, ESTALE for
+ *         the loop of another process.
  */
 mln_event_timer_t *mln_event_timer_set(mln_event_t *ev, mln_u32_t msec, void *data, ev_tm_handler tm_handler);
 
 /**
- * Sets a timer, as mln_event_timer_set(). Seed era.
+ * Sets a timer that cannot be taken back; otherwise as mln_event_timer_set(). Seed era.
  *
- * @return 0, or -1 with errno set.
+ * @param ev         the loop.
+ * @param msec       milliseconds from now.
+ * @param data       passed to the handler; the caller's.
+ * @param tm_handler the handler; NULL means that nothing is called.
+ * @return 0, or -1 with errno as mln_event_timer_set().
  */
 int mln_event_set_timer(mln_event_t *ev, mln_u32_t msec, void *data, ev_tm_handler tm_handler);
 
@@ -199,7 +209,16 @@ void mln_event_timer_cancel(mln_event_t *ev, mln_event_timer_t *timer);
  */
 int mln_event_set_signal(mln_event_t *ev, mln_u32_t flag, int signo, void *data, ev_sig_handler handler);
 
-/** Sets a signal's disposition, as signal() does: the handler runs in signal context. Today's era. */
+/**
+ * Sets a signal's disposition, as signal() does: the handler runs in signal context, on any thread of the program, where only
+ * async-signal-safe functions may be called; of this header those are mln_event_break_set() and mln_event_set_break().
+ * Today's era.
+ *
+ * @par Prototype
+ * `void (*mln_event_signal_set(int signo, void (*handler)(int)))(int)`
+ *
+ * @return as signal().
+ */
 #define mln_event_signal_set signal
 
 /**
@@ -228,9 +247,9 @@ void mln_event_break_reset(mln_event_t *ev);
 /**
  * Sets the callback that runs at the beginning of every iteration. There is one a loop.
  *
- * @param ev               the loop.
- * @param dc               the callback; NULL removes it.
- * @param dc_data          passed to it.
+ * @param ev      the loop.
+ * @param dc      the callback; NULL removes it.
+ * @param dc_data passed to it; the caller's.
  */
 void mln_event_callback_set(mln_event_t *ev, dispatch_callback dc, void *dc_data);
 

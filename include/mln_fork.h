@@ -6,6 +6,10 @@
  * are its own. An exec'ed worker is any program; the number of the descriptor that leads to the master is its last
  * argument, and it speaks the frame format of mln_ipc.h on it.
  *
+ * A program that is started by mln_framework.h needs the functions that send, mln_fork_iterate() and mln_fork_t; the
+ * framework does the rest. One that goes without calls mln_fork_prepare() and mln_fork(). Then the master calls
+ * mln_fork_master_events_set(), each worker mln_fork_worker_events_set(), each with a loop of its own, which it dispatches.
+ *
  * Unless said otherwise these functions belong to the thread that dispatches the loop; sending is open to all threads.
  */
 #ifndef __MLN_FORK_H
@@ -19,14 +23,17 @@
 extern "C" {
 #endif
 
-/** States of the parser of incoming messages, as the original names them. */
+/** What `state` of a mln_fork_t is: no frame is half-way through the original's parser. */
 #define STATE_IDLE 0
+/** The original's other state; of no meaning here. */
 #define STATE_LENGTH 1
-/** Sizes of a frame's type and length, in bytes. */
+/** Size of a frame's type in bytes. */
 #define M_F_TYPELEN sizeof(mln_u32_t)
+/** Size of a frame's length in bytes. */
 #define M_F_LENLEN sizeof(mln_u32_t)
-/** Sizes that the original uses; of no meaning here. */
+/** A size that the original uses; of no meaning here. */
 #define M_IPC_HASH_BUCKETS 64
+/** A mask that the original uses; of no meaning here. */
 #define M_IPC_HASH_MASK 0x3f
 
 /** What happens when a worker ends. */
@@ -57,11 +64,11 @@ typedef struct mln_fork_s mln_fork_t;
  *                  freed by the library.
  */
 typedef void (*ipc_handler)(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata_ptr);
-/** Called in a child right after the fork. */
+/** Called in a child right after the fork, with the data it was set with. See mln_set_resource_clear_handler(). */
 typedef void (*clr_handler)(void *);
-/** Called for each worker by mln_fork_scan_all(). Seed era's name. */
+/** Called for each worker by mln_fork_scan_all(), which tells what the result means. The seed era's name. */
 typedef int (*scan_handler)(mln_event_t *, mln_fork_t *, void *);
-/** Called for each worker by mln_fork_iterate(). Today's name. */
+/** Called for each worker by mln_fork_iterate(), which tells what the result means. Today's name. */
 typedef int (*fork_iterate_handler)(mln_event_t *, mln_fork_t *, void *);
 
 /** The handler of one type of message. */
@@ -89,15 +96,15 @@ struct mln_fork_s {
     mln_tcp_conn_t conn;        /**< The socket pair, treated as a TCP connection. */
     pid_t pid;                  /**< The worker's process. */
     mln_u32_t n_args;           /**< Number of arguments, without the descriptor's. */
-    mln_u32_t state;            /**< STATE_IDLE. */
+    mln_u32_t state;            /**< Always STATE_IDLE. */
     mln_u32_t msg_len;          /**< Payload size of the message at hand, in bytes. */
     mln_u32_t msg_type;         /**< Type of the message at hand. */
     mln_size_t error_bytes;     /**< Bytes of messages that were dropped because no handler knows their type. */
     void *msg_content;          /**< Payload of the message at hand; valid while its handler runs. */
     enum proc_exec_type etype;  /**< What it runs. */
     enum proc_state_type stype; /**< What happens when it ends. */
-    mln_size_t msg_buf_size;    /**< Of the original; 0. */
-    struct mln_fork_private_s *priv; /**< The library's. */
+    mln_size_t msg_buf_size;    /**< The original's; always 0 here. */
+    struct mln_fork_private_s *priv; /**< private */
 };
 
 /**
@@ -122,7 +129,12 @@ int mln_pre_fork(void);
  */
 int mln_fork(void);
 
-/** The seed era's name of mln_fork(). */
+/**
+ * The seed era's name of mln_fork().
+ *
+ * @par Prototype
+ * `int do_fork(void)`
+ */
 #define do_fork mln_fork
 
 /**
@@ -134,12 +146,13 @@ int mln_fork(void);
  * @param n_args    number of strings.
  * @param master_ev the loop that receives its messages and notices its end; NULL: none yet.
  * @return 0, also when the program turns out not to be executable, which is logged with the cause (and tried again later
- *         if it is supervised); -1 with errno when no process could be made.
+ *         if it is supervised); -1 with errno when no process could be made (EINVAL: no program is named), and then the
+ *         array stays the caller's.
  */
 int mln_fork_spawn(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_args, mln_event_t *master_ev);
 
 /**
- * Forks one plain, supervised worker.
+ * Forks one plain, supervised worker. The child returns from this call, as from fork().
  *
  * @param master_ev as for mln_fork_spawn().
  * @return 1 in the master, 0 in the child, -1 with errno set: ESTALE for the loop of another process, else why there can be
@@ -152,8 +165,8 @@ int mln_fork_restart(mln_event_t *master_ev);
  * that start are not visited.
  *
  * @param ev      passed on.
- * @param handler a result below 0 ends the walk. NULL: nothing is done.
- * @param data    passed on.
+ * @param handler called with ev, the worker and data; a result below 0 ends the walk. NULL: nothing is done.
+ * @param data    passed on; the caller's.
  * @return 0, or -1 when a handler ended it.
  */
 int mln_fork_scan_all(mln_event_t *ev, scan_handler handler, void *data);
@@ -162,9 +175,9 @@ int mln_fork_scan_all(mln_event_t *ev, scan_handler handler, void *data);
 int mln_fork_iterate(mln_event_t *ev, fork_iterate_handler handler, void *data);
 
 /**
- * The connection to the master.
+ * The connection of a worker to its master.
  *
- * @return never NULL; in a process that has no master its descriptor is -1.
+ * @return the connection, which the library owns, never NULL; in a process that has no master its descriptor is -1.
  */
 mln_tcp_conn_t *mln_fork_get_master_connection(void);
 
@@ -172,9 +185,9 @@ mln_tcp_conn_t *mln_fork_get_master_connection(void);
 mln_tcp_conn_t *mln_fork_master_connection_get(void);
 
 /**
- * In the master: this loop receives the messages of all workers and notices their end.
+ * In the master: this loop receives the messages of all workers, of those that are started later too, and notices their end.
  *
- * @param ev the loop.
+ * @param ev the loop, one of this process.
  */
 void mln_fork_master_set_events(mln_event_t *ev);
 
@@ -193,10 +206,11 @@ void mln_fork_worker_set_events(mln_event_t *ev);
 void mln_fork_worker_events_set(mln_event_t *ev);
 
 /**
- * Sets the one function that is called in every child right after its fork, also before a program is executed.
+ * Sets the one function that is called in every child right after its fork, also before a program is executed: the place to
+ * release what workers are not to have. Set it before the fork, in the process that forks; workers inherit it.
  *
- * @param handler NULL removes it.
- * @param data    passed to it.
+ * @param handler the function; NULL removes it.
+ * @param data    passed to it; the caller's.
  */
 void mln_set_resource_clear_handler(clr_handler handler, void *data);
 
@@ -211,20 +225,20 @@ void mln_fork_resource_clear_handler_set(clr_handler handler, void *data);
  */
 void mln_set_master_ipc_handler(mln_ipc_handler_t *ih);
 
-/** As mln_set_master_ipc_handler(), for messages that the master sends. Seed era. */
+/** As mln_set_master_ipc_handler(), but for messages that the master sends to workers. Seed era. */
 void mln_set_worker_ipc_handler(mln_ipc_handler_t *ih);
 
 /**
  * Sets the handler of a type of message that workers send, in place of an earlier one. At any time. Today's era.
  *
  * @param type    the type.
- * @param handler NULL: such messages are dropped.
- * @param data    what the slot starts with.
- * @return 0, or -1 with errno set.
+ * @param handler the handler; NULL: such messages are dropped.
+ * @param data    what the slot starts with; the caller's.
+ * @return 0, or -1 with errno ENOMEM.
  */
 int mln_fork_master_ipc_handler_set(mln_u32_t type, ipc_handler handler, void *data);
 
-/** As mln_fork_master_ipc_handler_set(), for messages that the master sends. */
+/** As mln_fork_master_ipc_handler_set(), but for messages that the master sends to workers. Today's era. */
 int mln_fork_worker_ipc_handler_set(mln_u32_t type, ipc_handler handler, void *data);
 
 /**

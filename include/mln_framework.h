@@ -1,6 +1,25 @@
 /**
  * @file mln_framework.h
- * The framework: a master, its workers, their loops and the reload of the configuration, in one call. The names of today's era.
+ * The framework: a master, its workers, their loops and the reload of the configuration, in one call.
+ *
+ * mln_framework_init() is today's name. It does what the configuration says (see mln_conf.h). These commands of the domain
+ * "main" count, and each may be absent:
+ *
+ * - `framework "multiprocess"` switches the framework on. Absent or `off`: only configuration and log are set up.
+ * - `worker_proc N` is the number of plain workers, 0 to 65535; absent: none.
+ * - `daemon on` makes the master a daemon, `user "NAME"` changes to that account; see mln_daemon() in mln_tools.h.
+ * - `core_file_size N` and `max_nofile N` set resource limits; see mln_sys_limit_modify() in mln_tools.h.
+ * - `log_path "FILE"` and `log_level "NAME"` are the log's; see mln_log_init() in mln_log.h.
+ * - `ipc_message_max N` is the size of the largest message in bytes; absent: 64 MiB.
+ * - `ipc_queue_limit N` is how many bytes may wait to be sent on one connection; absent or 0: no limit.
+ *
+ * The domain `proc_exec` (or `exec_proc`) lists programs to be started as workers: `keepalive "PATH" "ARGUMENT" ...;` for one
+ * that is started again whenever it ends, `default "PATH" "ARGUMENT" ...;` for one that is not.
+ *
+ * The words `--help`, `--version`, `--reload` and `--stop` on the command line act on the program that runs already, or
+ * print something, and end the process; see mln_boot_params() in mln_tools.h.
+ *
+ * When the master's loop is broken, the master ends its workers before it returns.
  */
 #ifndef __MLN_FRAMEWORK_H
 #define __MLN_FRAMEWORK_H
@@ -13,12 +32,16 @@
 extern "C" {
 #endif
 
-/** A callback that prepares something. @return below 0 when it failed. */
+/**
+ * A callback that prepares something.
+ *
+ * @return 0 or more, or below 0 when it failed, which ends the start.
+ */
 typedef int (*mln_framework_init_t)(void);
-/** What a process does before its loop runs. */
+/** What a process does before its loop runs; the argument is that loop, which stays the framework's. */
 typedef void (*mln_framework_process_t)(mln_event_t *);
 
-/** How to start the framework. Every callback may be NULL. */
+/** How to start the framework. Every callback may be NULL. Today's name. */
 struct mln_framework_attr {
     int argc;                               /**< As main() got it. */
     char **argv;                            /**< As main() got it. */
@@ -30,14 +53,15 @@ struct mln_framework_attr {
 
 /**
  * Loads the configuration, calls global_init, and, if the configuration switches the framework on (`framework`), handles
- * the boot parameters, applies limits and account, forks the workers and runs the loops. Usually the last call in main().
+ * the boot parameters, applies limits and account, forks the workers and runs the loops. Usually the last call in main(),
+ * made while the process has no other threads. It returns in the master and in every worker. Today's name.
  *
  * SIGUSR2 to the master reloads the configuration in the master and in every worker; workers themselves ignore SIGUSR2.
  * Without the framework only configuration and log are set up.
  *
  * A value of `framework` or `worker_proc` that cannot be obeyed ends the process with status 1 and a message.
  *
- * @param attr read during the call only.
+ * @param attr what to call; read during the call only, and the caller's.
  * @return 0 without the framework, and in a process whose loop was broken; -1 when something failed, which the log says.
  */
 int mln_framework_init(struct mln_framework_attr *attr);

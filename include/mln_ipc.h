@@ -4,20 +4,21 @@
  * @brief The types of the messages between the master and its workers, and what happens when one arrives.
  *
  * A message has a type, a number that both sides know, and two handlers: one runs in the master, one in a worker. There
- * are two ways to add a message. A file in a folder of messages is compiled into the library, and its type is defined
- * below. A program registers its own messages at run time with mln_ipc_handler_register().
+ * are two ways to add a message. A file in a folder of messages is compiled into the library, and its type is a macro of
+ * this header. A program registers its own messages at run time with mln_ipc_handler_register(). What a handler gets is told
+ * at ipc_handler in mln_fork.h, which also has the functions that send.
  *
  * A process looks a message's type up in a table of its own. The tables are filled when the master prepares to fork;
  * workers inherit them. A message of a type without a handler is dropped.
  *
  * On the wire, a stream socket, a message is a frame, in both directions alike and in the byte order of the machine:
  *
- *     mln_u32_t length    4 + size of the content: the type is counted, the length itself is not
+ *     mln_u32_t length    4 + size of the content in bytes
  *     mln_u32_t type
  *     content             any bytes, or none
  *
- * A program needs this only when it was started by exec: such a worker reads and writes frames on the descriptor whose
- * number is its last argument.
+ * So the type is counted in the length, and the length itself is not. A program needs this only when it was started by
+ * exec: such a worker reads and writes frames on the descriptor whose number is its last argument.
  */
 #ifndef __MLN_IPC_H
 #define __MLN_IPC_H

@@ -1,5 +1,6 @@
-/*
- * mln_log.h - the log: levelled lines to a file, to standard error, or to a logger of the program's own.
+/**
+ * @file mln_log.h
+ * The log: levelled lines to a file, to standard error, or to a logger of the program's own.
  *
  * The log works from the first instruction of a program on. Until mln_log_init() has opened a file, lines go to
  * standard error; afterwards they go to the file and, unless the process is a daemon, to standard error as well.
@@ -33,8 +34,8 @@ typedef enum log_level {
     none,   /**< Printed as it is, without a prefix. */
     report, /**< Prefix: time and process id. */
     debug,  /**< Prefix: time, place in the source and process id; the same for those below. */
-    warn,
-    error
+    warn,   /**< Something is not as it should be, and the program goes on. */
+    error   /**< Something failed. */
 } mln_log_level_t;
 
 /**
@@ -65,10 +66,22 @@ typedef void (*mln_logger_t)(mln_log_t *log, mln_log_level_t level, const char *
  */
 mln_log_t *mln_log_state(void);
 
-/** The state of the log, an mln_log_t. Since the seed era. */
+/**
+ * The state of the log in this process. Since the seed era.
+ *
+ * @par Prototype
+ * `mln_log_t g_log`
+ */
 #define g_log (*mln_log_state())
 
-/** Whether the log leaves standard error alone because the process is a daemon. Today's name. */
+/**
+ * Tells whether the log leaves standard error alone because the process is a daemon. Today's name.
+ *
+ * @par Prototype
+ * `int mln_log_in_daemon(void)`
+ *
+ * @return 1 if so, else 0.
+ */
 #define mln_log_in_daemon() (g_log.in_daemon)
 
 /**
@@ -77,19 +90,25 @@ mln_log_t *mln_log_state(void);
  * The file is the one of key `log_path`: an absolute path, a path that starts with a dot (relative to the working
  * directory), or a path relative to the installation; without the key it is mln_path_log(). The last folder of the path
  * is created if need be (mode 0755), the file is opened for append (mode 0644), and the id of the process is written
- * into `melon.pid` beside it. The level comes from key `log_level`, and key `daemon` tells whether lines go to the file
- * only. Does nothing when the log is open already. Without a configuration, or with an empty one, the log stays on
- * standard error, silently.
+ * into `melon.pid` beside it. The level comes from key `log_level`: "none" (without the key), "report", "debug", "warn" or
+ * "error". Key `daemon` tells whether lines go to the file only. Does nothing when the log is open already. Without a
+ * configuration, or with an empty one, the log stays on standard error, silently.
  *
- * @param configuration  the value given to mln_log_init(), see there
+ * @param configuration  the value given to mln_log_init(), see there.
  * @return 0, or -1 after a message that names the cause; lines then keep going to standard error.
  */
 int mln_log_open(uintptr_t configuration);
 
 /**
- * int mln_log_init(mln_conf_t *cf) (today), int mln_log_init(int in_daemon) (since the seed era): opens the log as
- * described at mln_log_open(). NULL or 0 stands for the configuration that is loaded, an mln_conf_t * for that
- * one, any other integer for the one that is loaded and "this process is a daemon".
+ * Opens the log as described at mln_log_open(). The first form is today's, the second the seed era's.
+ *
+ * @par Prototype
+ * `int mln_log_init(mln_conf_t *cf)`
+ * `int mln_log_init(int in_daemon)`
+ *
+ * @param configuration an mln_conf_t *, which is asked then; NULL or 0: the configuration that is loaded; any other integer: the
+ *                      same, and this process is a daemon, whose lines go to the file only.
+ * @return as mln_log_open().
  */
 #define mln_log_init(configuration) mln_log_open((uintptr_t)(configuration))
 
@@ -104,18 +123,19 @@ void mln_log_destroy(void);
  * is let go. The descriptor keeps its number. The process that wrote the pid file moves it when the folder changed.
  * Does nothing when mln_log_init() was never called.
  *
- * @param data  ignored; it makes the function usable as a reload hook of the configuration
- * @return 0, or -1 after a message; file and level then stay what they were. Since the seed era.
+ * Since the seed era.
+ *
+ * @param data  ignored; it makes the function usable as a reload hook of the configuration.
+ * @return 0, or -1 after a message; file and level then stay what they were.
  */
 int mln_log_reload(void *data);
 
 /**
- * Writes bytes as they are, without prefix or regard to levels, to the places where lines go.
+ * Writes bytes as they are, without prefix or regard to levels, to the places where lines go. Since the seed era.
  *
- * @param buf  the bytes; may be NULL when n is 0
- * @param n    how many, at most INT_MAX
+ * @param buf  the bytes, the caller's; may be NULL when n is 0.
+ * @param n    how many, at most INT_MAX.
  * @return the number of bytes written to the log file (to standard error while there is none), or -1 with errno set.
- * Since the seed era.
  */
 int mln_log_writen(void *buf, mln_size_t n);
 
@@ -147,14 +167,16 @@ char *mln_log_get_log_path(void);
 char *mln_log_get_pid_path(void);
 
 /**
- * Replaces the function that prints messages, in this process and in those forked from it later.
+ * Replaces the function that prints messages, in this process and in those forked from it later. Today's name.
  *
- * @param logger  the new function; NULL for silence; a value of mln_log_logger_get() to put that one back
+ * @param logger  the new function; NULL for silence; a value of mln_log_logger_get() to put that one back.
  */
 void mln_log_logger_set(mln_logger_t logger);
 
 /**
- * Returns the function that prints messages: the library's own, the one that was set, or NULL for silence. Today's name.
+ * Tells which function prints messages. Today's name.
+ *
+ * @return the library's own, the one that was set, or NULL for silence.
  */
 mln_logger_t mln_log_logger_get(void);
 
@@ -165,19 +187,43 @@ mln_logger_t mln_log_logger_get(void);
  * `MM/DD/YYYY hh:mm:ss UTC ERROR: file:func:line: PID:n MSG` (the others, by their names). No newline is added. A line
  * of any length reaches each of its places by one write. errno is left as it was.
  *
- * Specifiers: `%s` char *, `%S` mln_string_t * (NULL gives `(null)` in both), `%d` int, `%u` unsigned int, `%l` long,
- * `%U` unsigned long, `%i` mln_s64_t, `%I` mln_u64_t, `%x` int and `%X` long in lower-case hexadecimal, `%f` double,
- * `%c` int, `%%`. There are no widths, precisions and length modifiers. Any other specifier prints
- * `Log message format error.` and ends the message.
+ * The specifiers, and the types of their arguments:
+ *
+ *     %s  char *              %S  mln_string_t *
+ *     %d  int                 %u  unsigned int
+ *     %l  long                %U  unsigned long
+ *     %i  mln_s64_t           %I  mln_u64_t
+ *     %x  int, hexadecimal    %X  long, hexadecimal
+ *     %f  double              %c  int, a character
+ *     %%  a percent sign
+ *
+ * NULL for a string prints `(null)`. Hexadecimal digits are in lower case. There are no widths, precisions and length
+ * modifiers. Any other specifier prints `Log message format error.` and ends the message.
+ *
+ * @param level importance of the message; below the configured one nothing is printed.
+ * @param file  file of the source.
+ * @param func  function of the source.
+ * @param line  line of the source.
+ * @param msg   the message with its specifiers; the arguments for them follow.
  */
 void mln_sys_log(mln_log_level_t level, const char *file, const char *func, int line, const char *msg, ...);
 
-/** mln_sys_log(), since the seed era. */
+/**
+ * The seed era's name of mln_sys_log().
+ *
+ * @par Prototype
+ * `void _mln_sys_log(mln_log_level_t level, const char *file, const char *func, int line, const char *msg, ...)`
+ */
 #define _mln_sys_log mln_sys_log
 
 /**
- * void mln_log(mln_log_level_t level, const char *msg, ...): prints a message with the place of the call; see
- * mln_sys_log(). Since the seed era.
+ * Prints a message with the place of the call. Since the seed era.
+ *
+ * @par Prototype
+ * `void mln_log(mln_log_level_t level, const char *msg, ...)`
+ *
+ * @param level importance of the message; below the configured one nothing is printed.
+ * @param ...   the message, with the specifiers of mln_sys_log(), and the arguments for them.
  */
 #define mln_log(level, ...) mln_sys_log((level), __FILE__, __func__, __LINE__, __VA_ARGS__)
 
