@@ -71,7 +71,7 @@ generate_args = -header $(generated_header) -units $(generated_units) ipc_handle
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all lib examples demo check test install uninstall clean help tools FORCE
+.PHONY: all lib examples demo check test man install uninstall clean help tools FORCE
 
 all: lib $(BUILD)/bin/mlnipc $(BUILD)/mln.pc ## Build the library, its headers and the message generator (the default).
 
@@ -96,6 +96,12 @@ test: all check ## Run all checks and tests: Go (core under the race detector) a
 	$(GO) test -count=1 -race -timeout 5m ./core/...
 	$(cgo_env) MLN_LIBDIR=$(abspath $(BUILD))/lib $(GO) test -count=1 -timeout 12m \
 	    $$($(GO) list ./... | grep -v '^melon/core\(/\|$$\)')
+
+# The pages belong to the sources, so that they are installed where there is no Doxygen.
+man: ## Write the man pages of docs/man/ anew from the headers; needs doxygen.
+	@command -v doxygen >/dev/null || { echo 'make man needs doxygen, which is not installed' >&2; exit 1; }
+	@mkdir -p $(BUILD) && rm -rf $(BUILD)/man && { cat docs/man/Doxyfile; echo 'OUTPUT_DIRECTORY = "$(BUILD)/man"'; } | doxygen -
+	CGO_ENABLED=0 GOOS= GOARCH= $(GO) run ./cmd/mlnman -xml $(BUILD)/man/xml -out docs/man
 
 # "sudo make install" often has no Go on its path, and needs none after a make that was run before.
 no_go = $(if $(shell command -v '$(GO)' 2>/dev/null),,yes)
