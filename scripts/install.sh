@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts the built library, headers, pkg-config file and message generator under $DESTDIR$PREFIX, or takes them away again.
+# Puts the built library, headers, pkg-config file, message generator and man pages under $DESTDIR$PREFIX, or takes them away again.
 # Called by `make install` and `make uninstall`, which set the variables.
 #
 # What was put is recorded, one path a line without DESTDIR, folders that had to be made with a slash at their end. Uninstalling
@@ -7,6 +7,7 @@
 set -eu
 
 record=$PREFIX/lib/libmln.files
+man=$PREFIX/share/man/man3
 
 # Makes a folder and its parents, and records each that did not exist.
 folder() {
@@ -27,6 +28,18 @@ put() {
 link() {
     echo "$1" >>"$new"
     ln -sfn "$2" "$DESTDIR$1"
+}
+
+# page SOURCE: installs a man page, and under each other name in its NAME section a page that refers to it. A page of somebody
+# else's with such a name stays.
+page() {
+    page_name=$(basename "$1")
+    put 644 "$man/$page_name" "$1"
+    echo ".so man3/$page_name" >"$BUILD/alias.3"
+    for name in $(sed -n '/^\.SH NAME$/,/ \\- /{/^\.SH/d; s/ \\- .*//; s/,//g; p;}' "$1"); do
+        if [ ! -e "$DESTDIR$man/$name.3" ]; then put 644 "$man/$name.3" "$BUILD/alias.3"; fi
+    done
+    rm "$BUILD/alias.3"
 }
 
 # Where the library went to a folder of the loader's, the loader's cache has to learn of it. A staged installation is not in force.
@@ -62,8 +75,9 @@ install)
     put 644 "$PREFIX/lib/pkgconfig/mln.pc" "$BUILD/mln.pc"
     for header in "$BUILD"/include/*.h; do put 644 "$PREFIX/include/melon/${header##*/}" "$header"; done
     put 755 "$PREFIX/bin/mlnipc" "$BUILD/bin/mlnipc"
+    for source in docs/man/*.3; do page "$source"; done
     refresh_loader
-    echo "Installed $LIBRARY under $DESTDIR$PREFIX: the library in lib, the headers in include/melon, mlnipc in bin."
+    echo "Installed $LIBRARY under $DESTDIR$PREFIX: the library in lib, the headers in include/melon, mlnipc in bin, man pages in share/man."
     ;;
 uninstall)
     if [ ! -e "$DESTDIR$record" ]; then

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,7 @@ func TestInstall(t *testing.T) {
 	if info, err := os.Stat(generator); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("mlnipc is not installed as a program: %v, %v", info, err)
 	}
+	checkManPages(t, filepath.Join(stage, prefix, "share/man"))
 
 	if err := runMake(append(install, "uninstall")...); err != nil {
 		t.Fatal(err)
@@ -73,6 +75,77 @@ func TestInstall(t *testing.T) {
 	if after := tree(t, stage); !slices.Equal(after, before) {
 		t.Errorf("before the installation there was\n%s\nand after uninstalling\n%s",
 			strings.Join(before, "\n"), strings.Join(after, "\n"))
+	}
+}
+
+// manPages are the headers that have a man page, with its name.
+var manPages = map[string]string{
+	"mln_fork.h":       "mln_fork",
+	"mln_ipc.h":        "mln_ipc",
+	"mln_event.h":      "mln_event",
+	"mln_connection.h": "mln_tcp_conn",
+	"mln_conf.h":       "mln_conf",
+	"mln_log.h":        "mln_log",
+	"mln_framework.h":  "mln_framework",
+	"mln_core.h":       "mln_framework",
+}
+
+// macroWithArguments matches the definition of a macro that is used like a function.
+var macroWithArguments = regexp.MustCompile(`(?m)^#define (\w+)\(`)
+
+// checkManPages asserts that every page is installed, and that every function of the headers it covers leads to it and is in it.
+func checkManPages(t *testing.T, folder string) {
+	t.Helper()
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(folder, "man3", name+".3"))
+		if err != nil {
+			t.Errorf("there is no man page: %v", err)
+		}
+		return string(text)
+	}
+	checked := 0
+	for header, page := range manPages {
+		text := read(page)
+		heading := "\n.TH " + page + " 3 "
+		if !strings.Contains(text, heading) || strings.Contains(text, "\n.so ") {
+			t.Errorf("%s(3) has no line%s", page, heading)
+		}
+		source, err := os.ReadFile(filepath.Join(include, header))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var functions []string
+		for _, d := range declarationsIn(header, string(source)) {
+			if d.Name != "" {
+				functions = append(functions, d.Name)
+			}
+		}
+		for _, macro := range macroWithArguments.FindAllStringSubmatch(string(source), -1) {
+			functions = append(functions, macro[1])
+		}
+		for _, function := range functions {
+			checked++
+			if alias := read(function); function != page && alias != ".so man3/"+page+".3\n" {
+				t.Errorf("%s.3 does not refer to %s(3): %q", function, page, alias)
+			}
+			if !strings.Contains(text, function+"(") {
+				t.Errorf("%s(3) has no %s(), which %s declares: run make man", page, function, header)
+			}
+		}
+	}
+	if checked < 100 {
+		t.Errorf("%d functions were found in the headers, want more than 100", checked)
+	}
+
+	// Where man-db is installed, it finds a page by the name of a function.
+	version, err := exec.Command("man", "--version").Output()
+	if err != nil || !strings.HasPrefix(string(version), "man 2") {
+		return
+	}
+	cmd := exec.Command("man", "-M", folder, "-P", "cat", "3", "mln_event_fd_set")
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	if output, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(output), "\nSYNOPSIS\n") {
+		t.Errorf("man 3 mln_event_fd_set: %v\n%s", err, output)
 	}
 }
 
