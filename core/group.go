@@ -34,6 +34,7 @@ import (
 
 	"melon/core/fork"
 	"melon/core/ipc"
+	"melon/core/spawn"
 )
 
 // A Group is a master and its workers. Its fields are set before [Group.Run] and left alone from then on, and so are its
@@ -169,7 +170,7 @@ func (g *Group) Broadcast(msgType uint32, payload []byte) error {
 
 // IsWorker reports whether this process is a worker, started by the Run of another process of this program. It may be
 // called at any time, for what only one side has to do before Run.
-func IsWorker() bool { return fork.IsWorker() }
+func IsWorker() bool { return spawn.IsWorker() }
 
 // enlist makes a worker one of those that can be sent to.
 func (g *Group) enlist(w *Worker) {

@@ -9,21 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 
 	"melon/core/fork"
+	"melon/core/spawn"
 )
 
 // outside is everything that a group does to the world beyond its process, so that tests can put something else in its
 // place.
 type outside struct {
-	inherit func() (in fork.Inheritance, worker bool, err error)
-	start   func(index int) (fork.Process, error)
+	inherit func() (in spawn.Inheritance, worker bool, err error)
+	start   func(index int) (spawn.Process, error)
 	reap    func(pidfd int) (status fork.Status, ended bool, err error)
 	kill    func(pidfd int, signal syscall.Signal) error
 }
 
 func system() *outside {
 	return &outside{
-		inherit: fork.Inherit,
-		start:   fork.Start,
+		inherit: spawn.Inherit,
+		start:   spawn.Start,
 		reap:    fork.Reap,
 		kill: func(pidfd int, signal syscall.Signal) error {
 			return unix.PidfdSendSignal(pidfd, signal, nil, 0)
@@ -38,9 +39,9 @@ func (g *Group) run(ctx context.Context) error {
 	}
 	in, worker, err := world.inherit()
 	switch {
-	case errors.Is(err, fork.ErrInherited):
+	case errors.Is(err, spawn.ErrInherited):
 		return ErrWorker
-	case errors.Is(err, fork.ErrOrphan):
+	case errors.Is(err, spawn.ErrOrphan):
 		return ErrMasterGone
 	case err != nil:
 		return fmt.Errorf("core: this worker cannot begin: %w", err)

@@ -16,6 +16,7 @@ import (
 	"melon/core/event"
 	"melon/core/fork"
 	"melon/core/ipc"
+	"melon/core/spawn"
 )
 
 // A pretence is a world without processes: a worker is a socket pair, of which the test holds the other end, and an
@@ -40,7 +41,7 @@ func pretend(t *testing.T) *pretence {
 
 func (w *pretence) outside() *outside {
 	return &outside{
-		inherit: func() (fork.Inheritance, bool, error) { return fork.Inheritance{}, false, nil },
+		inherit: func() (spawn.Inheritance, bool, error) { return spawn.Inheritance{}, false, nil },
 		start:   w.start,
 		reap: func(pidfd int) (fork.Status, bool, error) {
 			p := w.workers[pidfd]
@@ -57,10 +58,10 @@ func (w *pretence) outside() *outside {
 	}
 }
 
-func (w *pretence) start(index int) (fork.Process, error) {
+func (w *pretence) start(index int) (spawn.Process, error) {
 	w.starts = append(w.starts, index)
 	if err := w.fail(index); err != nil {
-		return fork.Process{}, err
+		return spawn.Process{}, err
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -72,7 +73,7 @@ func (w *pretence) start(index int) (fork.Process, error) {
 	}
 	w.next++
 	w.workers[pidfd] = &pretended{index: index, peer: pair[1]}
-	return fork.Process{PID: w.next, PIDFD: pidfd, Channel: pair[0]}, nil
+	return spawn.Process{PID: w.next, PIDFD: pidfd, Channel: pair[0]}, nil
 }
 
 // end makes a worker end.
@@ -102,10 +103,10 @@ func TestRunFailsWhenAWorkerCannotBeStarted(t *testing.T) {
 
 func TestRunSaysWhyAWorkerCannotBegin(t *testing.T) {
 	for cause, want := range map[error]error{
-		fork.ErrInherited: ErrWorker, fork.ErrOrphan: ErrMasterGone, fork.ErrNoChannel: fork.ErrNoChannel,
+		spawn.ErrInherited: ErrWorker, spawn.ErrOrphan: ErrMasterGone, spawn.ErrNoChannel: spawn.ErrNoChannel,
 	} {
 		world := pretend(t).outside()
-		world.inherit = func() (fork.Inheritance, bool, error) { return fork.Inheritance{}, true, cause }
+		world.inherit = func() (spawn.Inheritance, bool, error) { return spawn.Inheritance{}, true, cause }
 		g := Group{outside: world}
 		if err := g.Run(context.Background()); !errors.Is(err, want) {
 			t.Errorf("with %v, Run returned %v", cause, err)
@@ -318,7 +319,7 @@ func TestPostAfterCloseIsHarmless(t *testing.T) {
 func TestUnwatchableWorker(t *testing.T) {
 	world := pretend(t)
 	outside := world.outside()
-	outside.start = func(index int) (fork.Process, error) {
+	outside.start = func(index int) (spawn.Process, error) {
 		p, err := world.start(index)
 		_ = unix.Close(p.Channel)
 		p.Channel = 1 << 20 // which cannot be open

@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"melon/core/fork"
 	"melon/core/ipc"
+	"melon/core/spawn"
 )
 
 // A server is the Run of a worker.
@@ -20,7 +20,7 @@ type server struct {
 	result   error
 }
 
-func (g *Group) serve(ctx context.Context, in fork.Inheritance) error {
+func (g *Group) serve(ctx context.Context, in spawn.Inheritance) error {
 	s := &server{group: g}
 	if err := s.engine.open(); err != nil {
 		_ = unix.Close(in.Channel)

@@ -1,5 +1,5 @@
-// Package fork decides what happens to workers: how one ended, whether and when another takes its place, and how a Go
-// program starts one.
+// Package fork decides what happens to workers: how one ended, and whether and when another takes its place. How a Go
+// program starts one is package spawn's.
 package fork
 
 import "time"

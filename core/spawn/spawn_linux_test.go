@@ -1,4 +1,4 @@
-package fork
+package spawn
 
 import (
 	"errors"
@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"melon/core/fork"
 )
 
 // Start starts the test binary once more. It says what it inherited, and ends with status 7.
 func init() {
-	if !IsWorker() || os.Getenv("FORK_START_TEST") == "" {
+	if !IsWorker() || os.Getenv("SPAWN_TEST") == "" {
 		return
 	}
 	in, worker, err := Inherit()
@@ -29,7 +31,7 @@ func init() {
 }
 
 func TestStartAndInherit(t *testing.T) {
-	t.Setenv("FORK_START_TEST", "1")
+	t.Setenv("SPAWN_TEST", "1")
 	// What this process was given and what it was not: workers get the first alone.
 	given, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
 	if err != nil {
@@ -60,8 +62,8 @@ func TestStartAndInherit(t *testing.T) {
 		t.Errorf("the worker says\n%s\nwant\n%s", got, want)
 	}
 	wait(t, p.PIDFD)
-	status, ended, err := Reap(p.PIDFD)
-	if err != nil || !ended || status != (Status{Known: true, Code: 7}) {
+	status, ended, err := fork.Reap(p.PIDFD)
+	if err != nil || !ended || status != (fork.Status{Known: true, Code: 7}) {
 		t.Errorf("Reap returned %v, %t, %v; want exit status 7", status, ended, err)
 	}
 	_ = unix.Close(p.Channel)

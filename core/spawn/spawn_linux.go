@@ -1,4 +1,5 @@
-package fork
+// Package spawn starts the worker processes of Go programs, and lets a worker find what it was given.
+package spawn
 
 import (
 	"errors"
@@ -27,7 +28,7 @@ const (
 // A Process is a worker that was started, as the master sees it. The descriptors belong to the caller.
 type Process struct {
 	PID int
-	// PIDFD becomes readable when the process ends; see [Reap].
+	// PIDFD becomes readable when the process ends; see melon/core/fork.Reap.
 	PIDFD int
 	// Channel is the master's end of a socket pair (AF_UNIX, SOCK_STREAM), in non-blocking mode.
 	Channel int
@@ -47,7 +48,7 @@ func Start(index int) (Process, error) {
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return Process{}, fmt.Errorf("fork: cannot make a socket pair: %w", err)
+		return Process{}, fmt.Errorf("spawn: cannot make a socket pair: %w", err)
 	}
 	defer unix.Close(pair[1])
 	p, err := start(path, index, pair[1])
@@ -65,7 +66,7 @@ func Start(index int) (Process, error) {
 func start(path string, index, channel int) (Process, error) {
 	var stat unix.Stat_t
 	if err := unix.Fstat(channel, &stat); err != nil {
-		return Process{}, fmt.Errorf("fork: cannot examine a socket: %w", err)
+		return Process{}, fmt.Errorf("spawn: cannot examine a socket: %w", err)
 	}
 	files := []uintptr{descriptor(0), descriptor(1), descriptor(2)}
 	for fd := 3; descriptor(fd) == uintptr(fd); fd++ {
@@ -85,12 +86,12 @@ func start(path string, index, channel int) (Process, error) {
 		Sys:   &syscall.SysProcAttr{PidFD: &pidfd},
 	})
 	if err != nil {
-		return Process{}, fmt.Errorf("fork: cannot start %s: %w", path, err)
+		return Process{}, fmt.Errorf("spawn: cannot start %s: %w", path, err)
 	}
 	if pidfd < 0 {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		_, _ = syscall.Wait4(pid, nil, 0, nil)
-		return Process{}, fmt.Errorf("fork: this kernel cannot watch processes by descriptor; Linux 5.4 or newer is needed: %w",
+		return Process{}, fmt.Errorf("spawn: this kernel cannot watch processes by descriptor; Linux 5.4 or newer is needed: %w",
 			errors.ErrUnsupported)
 	}
 	return Process{PID: pid, PIDFD: pidfd}, nil
@@ -112,7 +113,7 @@ func executable() (string, error) {
 	const self = "/proc/self/exe"
 	running, err := os.Stat(self)
 	if err != nil {
-		return "", fmt.Errorf("fork: cannot find the file of this program; is /proc mounted? %w", err)
+		return "", fmt.Errorf("spawn: cannot find the file of this program; is /proc mounted? %w", err)
 	}
 	if path, err := os.Executable(); err == nil {
 		if there, err := os.Stat(path); err == nil && os.SameFile(running, there) {
@@ -132,11 +133,11 @@ type Inheritance struct {
 // Errors of [Inherit].
 var (
 	// ErrOrphan is returned where the master has ended already.
-	ErrOrphan = errors.New("fork: the master that started this worker has ended")
+	ErrOrphan = errors.New("spawn: the master that started this worker has ended")
 	// ErrInherited is returned by every call but the first.
-	ErrInherited = errors.New("fork: this process is a worker, and its channel is taken already")
+	ErrInherited = errors.New("spawn: this process is a worker, and its channel is taken already")
 	// ErrNoChannel is returned where the variable says that this process is a worker, and its channel is not there.
-	ErrNoChannel = errors.New("fork: the environment variable " + variable + " says that this process is a worker, but its " +
+	ErrNoChannel = errors.New("spawn: the environment variable " + variable + " says that this process is a worker, but its " +
 		"channel is missing: do not set the variable, and do not close descriptors or start programs before the worker has begun")
 )
 
@@ -165,10 +166,10 @@ func Inherit() (in Inheritance, worker bool, err error) {
 	}
 	unix.CloseOnExec(in.Channel)
 	if err := unix.SetNonblock(in.Channel, true); err != nil {
-		return Inheritance{}, true, fmt.Errorf("fork: cannot use the channel to the master: %w", err)
+		return Inheritance{}, true, fmt.Errorf("spawn: cannot use the channel to the master: %w", err)
 	}
 	if err := os.Setenv(variable, inherited+strconv.Itoa(os.Getpid())); err != nil {
-		return Inheritance{}, true, fmt.Errorf("fork: cannot set %s: %w", variable, err)
+		return Inheritance{}, true, fmt.Errorf("spawn: cannot set %s: %w", variable, err)
 	}
 	return in, true, nil
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package fork
+package spawn
 
 // IsWorker reports false: workers are started on Linux only.
 func IsWorker() bool { return false }
