@@ -13,6 +13,9 @@ type Backoff struct {
 	Most time.Duration
 	// Stable is how long a worker must have lived for its end to count as the first failure again; 0 means 1 s.
 	Stable time.Duration
+	// Jitter is the part of each wait that is left to chance, so that workers that fail together are not started together;
+	// 0 means 0.2, at most a fifth less than said above, and a negative value means nothing.
+	Jitter float64
 
 	failures int
 }
@@ -38,6 +41,16 @@ func (b *Backoff) Failed(lived time.Duration) time.Duration {
 
 // Failures is the number of failures in a row.
 func (b *Backoff) Failures() int { return b.failures }
+
+func (b *Backoff) jitter() float64 {
+	switch {
+	case b.Jitter == 0:
+		return 0.2
+	case b.Jitter < 0:
+		return 0
+	}
+	return min(b.Jitter, 1)
+}
 
 func or(d, otherwise time.Duration) time.Duration {
 	if d <= 0 {
