@@ -1,6 +1,8 @@
 package core
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"melon/core/event"
@@ -14,10 +16,13 @@ type channel struct {
 	fd     int
 	queue  *queue
 	in     ipc.Inbox
+	count  *counters
 
-	// handle is called for each message. ended is called once, when no message will come any more; err is nil, or wraps
+	// handle is called for each message, and reports whether there was a handler. arrived is called, if it is set, whenever
+	// something has come. ended is called once, when no message will come any more; err is nil, or wraps
 	// ipc.ErrFrame. written is called once, after finish, when nothing is left to write; lost says that the peer was gone.
-	handle  func(ipc.Frame)
+	handle  func(ipc.Frame) bool
+	arrived func()
 	ended   func(err error)
 	written func(lost bool)
 
@@ -27,12 +32,13 @@ type channel struct {
 	closed    bool
 }
 
-// openChannel takes over fd. It is the owner's job to set handle, ended and written before the loop runs.
-func openChannel(e *engine, fd int, g *Group) (*channel, error) {
-	c := &channel{engine: e, fd: fd, reading: true}
+// openChannel takes over fd for a link. It is the owner's job to set handle, ended and written before the loop runs.
+func openChannel(e *engine, fd int, g *Group, l *link) (*channel, error) {
+	c := &channel{engine: e, fd: fd, reading: true, count: &l.in}
 	c.in.MaxPayload = g.maxPayload()
 	write := c.write
 	c.queue = newQueue(g, func() { e.post(write) })
+	l.group, l.engine, l.queue = g, e, c.queue
 	if err := e.watch(fd, c.read); err != nil {
 		return nil, err
 	}
@@ -70,19 +76,39 @@ func (c *channel) readOnce() bool {
 		return false
 	}
 	c.in.Added(n)
+	c.count.bytes.Add(uint64(n))
+	if c.arrived != nil {
+		c.arrived()
+	}
+	begin := time.Now()
+	complete, err := c.handleFrames()
+	c.engine.handling.Add(int64(time.Since(begin)))
+	if err != nil {
+		c.reading = false
+		c.ended(err)
+	}
+	return complete && n == len(space)
+}
+
+// handleFrames handles the messages that are complete, and reports whether those were all, and may be followed by more.
+func (c *channel) handleFrames() (all bool, err error) {
 	for c.reading {
 		frame, ok, err := c.in.Next()
-		if err != nil {
-			c.reading = false
-			c.ended(err)
-			return false
+		if err != nil || !ok {
+			return err == nil, err
 		}
-		if !ok {
-			return n == len(space)
+		c.count.messages.Add(1)
+		if !c.handle(frame) {
+			c.count.unhandled.Add(1)
 		}
-		c.handle(frame)
 	}
-	return false
+	return false, nil
+}
+
+// pending reports whether something has come that was not read yet.
+func (c *channel) pending() bool {
+	n, err := unix.IoctlGetInt(c.fd, unix.TIOCINQ)
+	return !c.closed && err == nil && n > 0
 }
 
 // write writes what is queued, and goes on when the kernel can take more.

@@ -55,6 +55,29 @@ func role(t *testing.T, name string) {
 	t.Setenv("GORACE", "atexit_sleep_ms=0") // or each worker takes a second to end under the race detector
 }
 
+// hooks are called upon some events of a group.
+type hooks struct {
+	started func(w *core.Worker)
+	ended   func(w *core.Worker, status fork.Status)
+}
+
+// observe adds hooks to those that the group has.
+func observe(g *core.Group) *hooks {
+	h, before := new(hooks), g.Observe
+	g.Observe = func(e core.Event) {
+		if before != nil {
+			before(e)
+		}
+		switch {
+		case e.Kind == core.Started && h.started != nil:
+			h.started(e.Worker)
+		case e.Kind == core.Exited && h.ended != nil:
+			h.ended(e.Worker, e.Status)
+		}
+	}
+	return h
+}
+
 const deadline = 60 * time.Second
 
 // run runs a group in the background. The test ends when Run has returned, and fails if that left anything behind.
@@ -187,7 +210,7 @@ func streamWorker() error {
 	var g core.Group
 	sent := make(chan error, 1)
 	var in checker
-	g.Attached = func(m *core.Master) {
+	g.Attached = func(m *core.Master) error {
 		in.seed = uint64(m.Index()) + 100
 		go func() {
 			for n := range uint64(streamLength) {
@@ -198,6 +221,7 @@ func streamWorker() error {
 			}
 			sent <- nil
 		}()
+		return nil
 	}
 	g.Handle(numbered, core.Handlers{Worker: func(m *core.Master, payload []byte) { in.take(payload) }})
 	g.Handle(last, core.Handlers{Worker: func(m *core.Master, payload []byte) {
@@ -216,7 +240,7 @@ func TestMessagesArriveCompleteAndInOrderBothWaysAtOnce(t *testing.T) {
 	in := make(map[int]*checker)
 	var handled atomic.Int64
 	g := core.Group{Workers: workers}
-	g.Started = func(w *core.Worker) {
+	observe(&g).started = func(w *core.Worker) {
 		in[w.Index()] = &checker{seed: uint64(w.Index()) + 200}
 		go func() {
 			for n := range uint64(streamLength) {
@@ -230,7 +254,7 @@ func TestMessagesArriveCompleteAndInOrderBothWaysAtOnce(t *testing.T) {
 			}
 		}()
 	}
-	g.Ended = func(w *core.Worker, status fork.Status) {
+	observe(&g).ended = func(w *core.Worker, status fork.Status) {
 		if status != (fork.Status{Known: true}) {
 			t.Errorf("%v %v", w, status)
 		}
@@ -271,13 +295,13 @@ func TestKilledWorkersAreReplacedUnderTraffic(t *testing.T) {
 	var ended []fork.Status
 	g := core.Group{Workers: 3, Backoff: fork.Backoff{Least: time.Millisecond, Most: 5 * time.Millisecond}}
 	payload := make([]byte, 3000)
-	g.Started = func(w *core.Worker) {
+	observe(&g).started = func(w *core.Worker) {
 		for range 20 { // stay under way
 			_ = w.Send(echo, payload)
 		}
 		started <- w
 	}
-	g.Ended = func(w *core.Worker, status fork.Status) {
+	observe(&g).ended = func(w *core.Worker, status fork.Status) {
 		ended = append(ended, status)
 		if err := w.Send(echo, nil); !errors.Is(err, core.ErrClosed) {
 			t.Errorf("Send to a worker that has ended returned %v", err)
@@ -329,7 +353,7 @@ func victim() error {
 	}
 	g := core.Group{Workers: 4}
 	var once sync.Once
-	g.Started = func(w *core.Worker) { _ = w.Send(echo, make([]byte, 100<<10)) }
+	observe(&g).started = func(w *core.Worker) { _ = w.Send(echo, make([]byte, 100<<10)) }
 	g.Handle(echo, core.Handlers{Master: func(w *core.Worker, payload []byte) {
 		once.Do(func() {
 			for _, w := range g.Running() {
@@ -415,7 +439,7 @@ func TestStopDeliversWhatIsQueuedAndTheAnswers(t *testing.T) {
 	queued := make(chan bool, 2)
 	answers := make(map[*core.Worker]uint32)
 	g := core.Group{Workers: 2}
-	g.Started = func(w *core.Worker) {
+	observe(&g).started = func(w *core.Worker) {
 		for range messages {
 			if err := w.Send(numbered, make([]byte, 4000)); err != nil {
 				t.Error(err)
@@ -429,7 +453,7 @@ func TestStopDeliversWhatIsQueuedAndTheAnswers(t *testing.T) {
 			t.Errorf("%v sent answer %d, want %d", w, n, answers[w])
 		}
 	}})
-	g.Ended = func(w *core.Worker, status fork.Status) {
+	observe(&g).ended = func(w *core.Worker, status fork.Status) {
 		if status != (fork.Status{Known: true}) || answers[w] != messages {
 			t.Errorf("%v %v after %d answers, want %d", w, status, answers[w], messages)
 		}
@@ -450,7 +474,7 @@ func TestStopWaitsForWorkersToSendWhatTheyQueued(t *testing.T) {
 	const answers = 20
 	queued, got := make(chan bool, 1), 0
 	g := core.Group{Workers: 1}
-	g.Started = func(w *core.Worker) {
+	observe(&g).started = func(w *core.Worker) {
 		_ = w.Send(misbehave, []byte("answer"))
 		queued <- true
 	}
@@ -496,13 +520,13 @@ func TestStopEndsWorkersThatDoNotFinish(t *testing.T) {
 	var mu sync.Mutex
 	ended := make(map[int]fork.Status)
 	g := core.Group{Workers: 2, StopTimeout: 50 * time.Millisecond}
-	g.Started = func(w *core.Worker) {
+	observe(&g).started = func(w *core.Worker) {
 		if err := os.WriteFile(file+strconv.Itoa(w.Index()), nil, 0o600); err != nil {
 			t.Error(err)
 		}
 		_ = w.Send(misbehave, nil)
 	}
-	g.Ended = func(w *core.Worker, status fork.Status) {
+	observe(&g).ended = func(w *core.Worker, status fork.Status) {
 		mu.Lock()
 		defer mu.Unlock()
 		ended[w.Index()] = status
@@ -531,7 +555,7 @@ func TestSendIsBounded(t *testing.T) {
 	role(t, "slow")
 	results := make(chan string, 1)
 	g := core.Group{Workers: 1, QueueLimit: 10000, MaxPayload: 50000, StopTimeout: 20 * time.Second}
-	g.Started = func(w *core.Worker) {
+	observe(&g).started = func(w *core.Worker) {
 		if err := w.Send(numbered, make([]byte, 50001)); !errors.Is(err, core.ErrTooLarge) {
 			t.Errorf("a message past MaxPayload: %v", err)
 		}
@@ -578,7 +602,7 @@ func TestSendContextReturnsWhenTheWorkerDies(t *testing.T) {
 	result := make(chan error, 1)
 	var once sync.Once
 	g := core.Group{Workers: 1}
-	g.Started = func(w *core.Worker) {
+	observe(&g).started = func(w *core.Worker) {
 		once.Do(func() {
 			_ = w.Send(misbehave, nil)
 			go func() {
@@ -623,7 +647,12 @@ func misbehavingWorker() error {
 				_ = m.Send(numbered, lastWords(n))
 			}
 			_ = m.Send(9999, nil) // for which there is no handler
-			time.AfterFunc(20*time.Millisecond, func() { os.Exit(5) })
+			go func() {           // as soon as the kernel has it all
+				for m.Stats().Queued > 0 {
+					time.Sleep(time.Millisecond)
+				}
+				os.Exit(5)
+			}()
 		}
 	}})
 	return g.Run(context.Background())
@@ -642,7 +671,7 @@ func TestMisbehavingWorkersAreReplaced(t *testing.T) {
 			first := true
 			var words []byte
 			g := core.Group{Workers: 1}
-			g.Started = func(w *core.Worker) {
+			observe(&g).started = func(w *core.Worker) {
 				if first {
 					_ = w.Send(misbehave, []byte(what))
 				} else {
@@ -650,7 +679,7 @@ func TestMisbehavingWorkersAreReplaced(t *testing.T) {
 				}
 				first = false
 			}
-			g.Ended = func(w *core.Worker, status fork.Status) { ended <- status }
+			observe(&g).ended = func(w *core.Worker, status fork.Status) { ended <- status }
 			g.Handle(numbered, core.Handlers{Master: func(w *core.Worker, payload []byte) {
 				time.Sleep(5 * time.Millisecond) // so that the worker ends before its words are handled
 				words = append(words, payload...)
@@ -678,7 +707,7 @@ func TestWorkersThatFailAtOnceAreNotRestartedInAStorm(t *testing.T) {
 	role(t, "dies")
 	starts := make(chan time.Time, 1000)
 	g := core.Group{Workers: 1, Backoff: fork.Backoff{Least: 20 * time.Millisecond, Most: time.Second}}
-	g.Started = func(*core.Worker) { starts <- time.Now() }
+	observe(&g).started = func(*core.Worker) { starts <- time.Now() }
 	stop := run(t, &g)
 	begin := receive(t, starts, "a start")
 	var fifth time.Time
@@ -698,10 +727,11 @@ func TestWorkersThatFailAtOnceAreNotRestartedInAStorm(t *testing.T) {
 func nestedWorker() error {
 	var g core.Group
 	var first error
-	g.Attached = func(m *core.Master) {
+	g.Attached = func(m *core.Master) error {
 		var nested core.Group
 		first = nested.Run(context.Background())
 		_ = m.Send(last, fmt.Append(nil, first, "; ", g.Run(context.Background()), "; ", g.Broadcast(1, nil), "; ", core.IsWorker()))
+		return nil
 	}
 	return g.Run(context.Background())
 }
@@ -737,7 +767,7 @@ func TestRunCalledTwice(t *testing.T) {
 	// A group may run again.
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	g.Started = func(*core.Worker) { cancel() }
+	observe(&g).started = func(*core.Worker) { cancel() }
 	if err := g.Run(ctx); err != nil {
 		t.Error(err)
 	}
@@ -756,7 +786,7 @@ func TestBroadcastReachesEveryWorker(t *testing.T) {
 	answers := make(chan int, 10)
 	started := make(chan bool, workers)
 	g := core.Group{Workers: workers}
-	g.Started = func(w *core.Worker) { started <- true }
+	observe(&g).started = func(w *core.Worker) { started <- true }
 	g.Handle(echo, core.Handlers{Master: func(w *core.Worker, payload []byte) { answers <- w.Index() }})
 	run(t, &g)
 	for range workers {
@@ -776,7 +806,7 @@ func TestIdleWorkersSleep(t *testing.T) {
 	role(t, "echo")
 	answers := make(chan bool, 2)
 	g := core.Group{Workers: 2}
-	g.Started = func(w *core.Worker) { _ = w.Send(echo, nil) }
+	observe(&g).started = func(w *core.Worker) { _ = w.Send(echo, nil) }
 	g.Handle(echo, core.Handlers{Master: func(*core.Worker, []byte) { answers <- true }})
 	run(t, &g)
 	receive(t, answers, "an echo")
@@ -808,7 +838,7 @@ func TestEndedContextStartsNothing(t *testing.T) {
 	role(t, "echo")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	g := core.Group{Workers: 1, Started: func(*core.Worker) { t.Error("a worker was started") }}
+	g := core.Group{Workers: 1, Observe: func(core.Event) { t.Error("a worker was started") }}
 	if err := g.Run(ctx); err != nil {
 		t.Errorf("Run returned %v", err)
 	}
@@ -821,7 +851,7 @@ func TestManyRoundsLeaveNothing(t *testing.T) {
 	for range 10 {
 		ctx, cancel := context.WithCancel(context.Background())
 		g := core.Group{Workers: 3}
-		g.Started = func(w *core.Worker) { _ = w.Send(echo, nil) }
+		observe(&g).started = func(w *core.Worker) { _ = w.Send(echo, nil) }
 		g.Handle(echo, core.Handlers{Master: func(*core.Worker, []byte) { cancel() }})
 		if err := g.Run(ctx); err != nil {
 			t.Error(err)

@@ -19,6 +19,9 @@ type engine struct {
 	// so that the loop is woken only when it really sleeps, and once.
 	sleeping atomic.Bool
 
+	iterations atomic.Uint64
+	handling   atomic.Int64 // nanoseconds spent in handlers of messages
+
 	mu     sync.Mutex
 	posted []func()
 	spare  []func() // takes turns with posted
@@ -48,6 +51,7 @@ func (e *engine) post(f func()) {
 
 // mayWait is called by the loop before it sleeps, under the loop's lock.
 func (e *engine) mayWait() bool {
+	e.iterations.Add(1)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.posted) > 0 {
@@ -57,6 +61,11 @@ func (e *engine) mayWait() bool {
 	e.refusals = 0
 	e.sleeping.Store(true)
 	return true
+}
+
+// totals returns how often the loop looked for something to do, and how long handlers of messages ran.
+func (e *engine) totals() (iterations uint64, handling time.Duration) {
+	return e.iterations.Load(), time.Duration(e.handling.Load())
 }
 
 func (e *engine) run() {

@@ -23,8 +23,10 @@ func program() error {
 
 	group := core.Group{
 		Workers: 3,
-		Started: func(w *core.Worker) { // in the master, for each worker
-			_ = w.Send(task, []byte{byte(w.Index() + 2)})
+		Observe: func(e core.Event) { // in the master
+			if e.Kind == core.Started {
+				_ = e.Worker.Send(task, []byte{byte(e.Index + 2)})
+			}
 		},
 	}
 	group.Handle(task, core.Handlers{Worker: func(master *core.Master, payload []byte) {

@@ -2,116 +2,282 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os/exec"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"melon/core/event"
 	"melon/core/fork"
+	"melon/core/internal/world"
 	"melon/core/ipc"
+	"melon/core/spawn"
 )
 
-// termTimeout is how long a worker may take to end after SIGTERM.
-const termTimeout = time.Second
-
-// A supervisor is the Run of the master.
+// A supervisor is the Run of the master. What is to be done with workers is decided by its machine; it does it.
 type supervisor struct {
 	engine
-	group    *Group
-	world    *outside
-	slots    []*slot
-	stopping bool
+	group   *Group
+	world   *world.World
+	machine *fork.Supervisor
+	places  []*fork.Place // of the workers of this program, by their number
+
+	processes []*process     // that live
+	rolls     []chan<- error // of those who wait for workers to be replaced
+	begun     bool           // the first workers were started
+	result    error
+	ended     chan struct{} // closed when Run returns
+	driving   bool
 }
 
-// A slot is the place of one worker: of the process that has it now, or of none while the next is waited for.
-type slot struct {
+// A seat is what a place is to its owner.
+type seat struct {
 	index   int
-	backoff fork.Backoff
-	process *process
-	restart event.TimerID
+	program *Program
+	taken   bool // by a worker that ended, or could not be started, before
 }
 
 // A process is a worker process, from its start to its end.
 type process struct {
 	*Worker
 	supervisor *supervisor
-	slot       *slot
-	pidfd      int // -1 when it has ended
+	life       *fork.Process
+	pidfd      int
 	channel    *channel
-	started    time.Time
-	deadline   event.TimerID // of its end; 0: it may live
 }
 
-func (g *Group) supervise(ctx context.Context, world *outside) error {
+func (g *Group) supervise(ctx context.Context) error {
+	defer g.closeFiles()
 	if ctx.Err() != nil {
 		return nil
 	}
-	s := &supervisor{group: g, world: world}
+	s := &supervisor{group: g, world: g.world(), ended: make(chan struct{})}
 	if err := s.engine.open(); err != nil {
 		return fmt.Errorf("core: %w", err)
 	}
 	defer s.engine.close()
+	defer close(s.ended)
 	defer s.abandon()
-	for i := range g.size() {
-		s.slots = append(s.slots, &slot{index: i, backoff: g.Backoff})
+	s.machine = fork.NewSupervisor(g.policy(), time.Now, rand.Float64)
+	g.enter(&s.engine, s)
+	s.resize(g.size())
+	for i := range g.Programs {
+		program := &g.Programs[i]
+		p := s.machine.Add(fork.Role{Once: program.Once, Mute: !program.Reports})
+		p.Place().Owner = &seat{index: i, program: program}
 	}
-	for _, slot := range s.slots {
-		if err := s.start(slot); err != nil {
-			return fmt.Errorf("core: cannot start worker %d: %w", slot.index, err)
-		}
-	}
+	s.drive()
+	s.begun = true
 	defer context.AfterFunc(ctx, func() { s.post(s.stop) })()
 	s.engine.run()
-	return nil
+	return s.result
 }
 
-// start starts a worker in an empty slot.
-func (s *supervisor) start(slot *slot) error {
-	started, err := s.world.start(slot.index)
-	if err != nil {
-		return err
+func (s *supervisor) stop() {
+	s.machine.Stop()
+	s.drive()
+}
+
+// resize changes the number of workers of this program.
+func (s *supervisor) resize(n int) {
+	if s.machine.Stopping() {
+		return
 	}
-	p := &process{supervisor: s, slot: slot, pidfd: started.PIDFD, started: time.Now()}
-	if p.channel, err = openChannel(&s.engine, started.Channel, s.group); err == nil {
-		err = s.watch(p.pidfd, p.ended)
+	for len(s.places) > n {
+		last := len(s.places) - 1
+		s.machine.Remove(s.places[last])
+		s.places = s.places[:last]
+	}
+	for len(s.places) < n {
+		p := s.machine.Add(fork.Role{})
+		p.Place().Owner = &seat{index: len(s.places)}
+		s.places = append(s.places, p.Place())
+	}
+}
+
+// roll replaces all workers, and tells the result.
+func (s *supervisor) roll(result chan<- error) {
+	s.rolls = append(s.rolls, result)
+	s.machine.Roll()
+}
+
+func (s *supervisor) rolled(err error) {
+	for _, result := range s.rolls {
+		result <- err
+	}
+	s.rolls = nil
+}
+
+// drive does what the machine orders. It is called after each call of the machine that may make it order something.
+func (s *supervisor) drive() {
+	if s.driving {
+		return // the orders are taken further up the stack
+	}
+	s.driving = true
+	defer func() { s.driving = false }()
+	for order, ok := s.machine.Next(); ok; order, ok = s.machine.Next() {
+		p, _ := (*process)(nil), 0
+		if order.Process != nil {
+			p, _ = order.Process.Owner.(*process)
+		}
+		switch order.Do {
+		case fork.Start:
+			s.start(order.Process)
+		case fork.Drain:
+			p.channel.finish()
+		case fork.Kill:
+			_ = s.world.Kill(p.pidfd, order.Signal) // fails for a process that has ended
+		case fork.Arm:
+			s.arm(order.Process, order.After)
+		case fork.Tell:
+			s.tell(&order, p)
+		case fork.Done:
+			s.finished = true
+		}
+	}
+}
+
+// arm has a time reported to the machine. One that was armed before for the same process is ignored by it.
+func (s *supervisor) arm(life *fork.Process, after time.Duration) {
+	s.after(after, func() {
+		if p, _ := life.Owner.(*process); p != nil && p.channel.pending() {
+			s.machine.Sign(life) // this process may have been stopped itself
+		}
+		s.machine.Expired(life)
+		s.drive()
+	})
+}
+
+// start starts a worker.
+func (s *supervisor) start(life *fork.Process) {
+	p, err := s.launch(life)
+	if err == nil {
+		life.Owner = p
+		s.processes = append(s.processes, p)
+		s.group.enlist(p.Worker)
+		s.machine.Started(life)
+		return
+	}
+	if !s.begun && s.result == nil {
+		seat := life.Place().Owner.(*seat)
+		what := "worker"
+		if seat.program != nil {
+			what = "program"
+		}
+		s.result = fmt.Errorf("core: cannot start %s %d: %w", what, seat.index, err)
+		s.machine.Stop()
+	}
+	s.machine.Failed(life, err)
+}
+
+func (s *supervisor) launch(life *fork.Process) (*process, error) {
+	seat := life.Place().Owner.(*seat)
+	spec, err := s.specOf(seat)
+	if err != nil {
+		return nil, err
+	}
+	started, err := s.world.Start(spec)
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{index: seat.index, pid: started.PID, program: seat.program}
+	p := &process{Worker: w, supervisor: s, life: life, pidfd: started.PIDFD}
+	if p.channel, err = openChannel(&s.engine, started.Channel, s.group, &w.link_); err == nil {
+		err = s.watch(p.pidfd, p.exited)
 	}
 	if err != nil { // no memory in the kernel for watching it
-		_ = s.world.kill(p.pidfd, syscall.SIGKILL)
+		_ = s.world.Kill(p.pidfd, syscall.SIGKILL)
 		s.await(p.pidfd)
 		s.loop.Clear(started.Channel)
 		_ = unix.Close(started.Channel)
 		_ = unix.Close(p.pidfd)
-		return err
+		return nil, err
 	}
-	p.Worker = &Worker{index: slot.index, pid: started.PID, queue: p.channel.queue}
 	p.channel.handle = p.handle
 	p.channel.ended = p.silent
 	p.channel.written = func(bool) { p.channel.endWriting() }
-	slot.process = p
-	s.group.enlist(p.Worker)
-	if s.group.Started != nil {
-		s.group.Started(p.Worker)
+	if s.group.Heartbeat > 0 {
+		p.channel.arrived = func() { s.machine.Sign(life) }
 	}
-	return nil
+	return p, nil
 }
 
-// startAgain starts a worker after another one in the same slot has ended, or could not be started.
-func (s *supervisor) startAgain(slot *slot) {
-	slot.restart = 0
-	if err := s.start(slot); err != nil {
-		wait := slot.backoff.Failed(0)
-		s.group.logger().Error("core: a worker cannot be started; it will be tried again", "worker", slot.index,
-			"error", err, "wait", wait)
-		slot.restart = s.after(wait, func() { s.startAgain(slot) })
+func (s *supervisor) specOf(seat *seat) (spawn.Spec, error) {
+	g := s.group
+	if seat.program == nil {
+		spec := spawn.Spec{Index: seat.index, Args: g.Args, Files: g.files, Heartbeat: g.Heartbeat}
+		if g.Payload != nil {
+			spec.Payload = g.Payload(seat.index)
+		}
+		return spec, nil
 	}
+	path, err := exec.LookPath(seat.program.Path)
+	if err != nil {
+		return spawn.Spec{}, err
+	}
+	return spawn.Spec{Index: seat.index, Path: path, Args: seat.program.Args, Env: seat.program.Env, Dir: seat.program.Dir}, nil
 }
 
-func (p *process) handle(f ipc.Frame) {
-	if handler := p.supervisor.group.handlers[f.Type].Master; handler != nil {
+// tell reports an event of the group, and acts upon it.
+func (s *supervisor) tell(o *fork.Order, p *process) {
+	e := Event{Kind: EventKind(o.Event), Status: o.Status, Asked: o.Asked, Lived: o.Lived, Wait: o.After, Signal: o.Signal, Err: o.Err}
+	var place *seat
+	if o.Process != nil {
+		place = o.Process.Place().Owner.(*seat)
+		e.Index = place.index
+	}
+	if p != nil {
+		e.Worker = p.Worker
+	}
+	switch o.Event {
+	case fork.Started:
+		s.group.count(func(past *GroupStats) {
+			past.Starts++
+			if place.taken {
+				past.Restarts++
+				place.taken = false
+			}
+		})
+	case fork.Restarting:
+		place.taken = true
+	case fork.Exited:
+		s.bury(p)
+	case fork.BudgetSpent:
+		s.result = &BudgetError{s.group.Budget, e.Index, o.Status}
+	case fork.Rolled:
+		s.rolled(nil)
+	case fork.RollFailed:
+		s.rolled(s.notReplaced(o, p))
+	}
+	s.group.report(e)
+}
+
+func (s *supervisor) notReplaced(o *fork.Order, p *process) error {
+	switch {
+	case p == nil && s.machine.Stopping():
+		return ErrClosed
+	case p == nil:
+		return fmt.Errorf("%w: a new one could not be started", ErrNotReplaced)
+	}
+	return fmt.Errorf("%w: the new %v %v before it was ready", ErrNotReplaced, p.Worker, o.Status)
+}
+
+func (p *process) handle(f ipc.Frame) bool {
+	if f.Type == ipc.Control {
+		if len(f.Payload) == 1 && f.Payload[0] == ipc.ControlReady {
+			p.supervisor.machine.Ready(p.life)
+			p.supervisor.drive()
+		}
+		return true
+	}
+	handler := p.supervisor.group.handlers[f.Type].Master
+	if handler != nil {
 		handler(p.Worker, f.Payload)
 	}
+	return handler != nil
 }
 
 // silent is called when no message will come from a worker any more. What is left for it to do is to end.
@@ -121,101 +287,63 @@ func (p *process) silent(err error) {
 		s.group.logger().Error("core: what a worker sent cannot be understood; it is cut off", "worker", p.index,
 			"pid", p.pid, "error", err)
 	}
-	s.group.strike(p.Worker)
+	p.close()
+	s.machine.End(p.life)
+	s.drive()
+}
+
+// close ends the channel.
+func (p *process) close() {
+	p.supervisor.group.strike(p.Worker)
 	p.channel.close()
-	p.endWithin(s.group.stopTimeout())
+	p.link_.calls.close()
 }
 
-// endWithin sees to it that a worker ends, by signals if need be.
-func (p *process) endWithin(timeout time.Duration) {
-	if p.deadline != 0 || p.pidfd < 0 {
-		return
-	}
+// exited is called when a worker's process has ended.
+func (p *process) exited() {
 	s := p.supervisor
-	p.deadline = s.after(timeout, func() {
-		s.group.logger().Warn("core: a worker does not end; it is sent SIGTERM", "worker", p.index, "pid", p.pid,
-			"timeout", timeout)
-		_ = s.world.kill(p.pidfd, syscall.SIGTERM) // fails for a process that has ended
-		p.deadline = s.after(termTimeout, func() {
-			s.group.logger().Warn("core: a worker does not end on SIGTERM; it is killed", "worker", p.index, "pid", p.pid)
-			_ = s.world.kill(p.pidfd, syscall.SIGKILL)
-		})
-	})
-}
-
-// ended is called when a worker's process has ended.
-func (p *process) ended() {
-	s := p.supervisor
-	status, ended, err := s.world.reap(p.pidfd)
+	status, ended, err := s.world.Reap(p.pidfd)
 	if !ended && err == nil {
 		return
 	}
 	s.group.strike(p.Worker)
-	s.loop.Cancel(p.deadline)
 	s.loop.Clear(p.pidfd)
+	p.channel.lastWords()
+	s.machine.Exited(p.life, status)
+	s.drive()
+}
+
+// bury leaves nothing of a process that has ended.
+func (s *supervisor) bury(p *process) {
+	for i := range s.processes {
+		if s.processes[i] == p {
+			s.processes = append(s.processes[:i], s.processes[i+1:]...)
+			break
+		}
+	}
 	_ = unix.Close(p.pidfd)
 	p.pidfd = -1
-	p.channel.lastWords()
-	p.channel.close()
-	p.slot.process = nil
-	lived := time.Since(p.started)
-	if s.group.Ended != nil {
-		s.group.Ended(p.Worker, status)
-	}
-	if s.stopping {
-		s.finishIfEmpty()
-		return
-	}
-	wait := p.slot.backoff.Failed(lived)
-	s.group.logger().Warn("core: a worker ended; another takes its place", "worker", p.index, "pid", p.pid,
-		"status", status.String(), "lived", lived, "wait", wait)
-	if wait == 0 {
-		s.startAgain(p.slot)
-	} else {
-		p.slot.restart = s.after(wait, func() { s.startAgain(p.slot) })
-	}
+	p.close()
+	s.group.disconnect(&p.link_)
 }
 
-// stop has every worker finish.
-func (s *supervisor) stop() {
-	s.stopping = true
-	for _, slot := range s.slots {
-		s.loop.Cancel(slot.restart)
-		if p := slot.process; p != nil {
-			p.endWithin(s.group.stopTimeout())
-			p.channel.finish()
-		}
-	}
-	s.finishIfEmpty()
-}
-
-func (s *supervisor) finishIfEmpty() {
-	for _, slot := range s.slots {
-		if slot.process != nil {
-			return
-		}
-	}
-	s.finished = true
-}
-
-// abandon leaves nothing behind where Run ends early: by an error at the start, or by a panic in a callback.
+// abandon leaves nothing behind where Run ends early, by a panic in a callback.
 func (s *supervisor) abandon() {
-	for _, slot := range s.slots {
-		if p := slot.process; p != nil && p.pidfd >= 0 {
-			_ = s.world.kill(p.pidfd, syscall.SIGKILL)
-			s.await(p.pidfd)
-			_ = unix.Close(p.pidfd)
-			p.channel.close()
-		}
+	for len(s.processes) > 0 {
+		p := s.processes[0]
+		_ = s.world.Kill(p.pidfd, syscall.SIGKILL)
+		s.await(p.pidfd)
+		s.bury(p)
 	}
+	s.rolled(ErrClosed)
 }
 
 // await reaps a process that was killed.
 func (s *supervisor) await(pidfd int) {
 	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(termTimeout/time.Millisecond))
-		if err != unix.EINTR {
-			_, _, _ = s.world.reap(pidfd)
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 1000)
+		if !errors.Is(err, unix.EINTR) {
+			_, _, _ = s.world.Reap(pidfd)
 			return
 		}
 	}

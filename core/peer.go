@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"melon/core/fork"
+	"melon/core/ipc"
 )
 
 // Errors that a program may test for with errors.Is.
@@ -21,18 +24,83 @@ var (
 	// ErrWorker is returned by a second call of Run in a worker.
 	ErrWorker = errors.New("core: this process is a worker whose Run was called before; it cannot run a group of its own")
 
-	errNegative = errors.New("the number of workers must not be negative")
+	// ErrNegative is returned where a number of workers is negative.
+	ErrNegative = errors.New("the number of workers must not be negative")
+	// ErrNotListed is returned in a worker for a listener or a file that the master has not opened before Run.
+	ErrNotListed = errors.New("core: the master has not opened this before Run; call the same in master and workers")
+	// ErrNotReplaced is what Restart returns when a new worker was not ready in time, or ended before it was.
+	ErrNotReplaced = errors.New("core: the workers were not replaced")
+	// ErrBusy is returned by a Call when the other process is handling as many requests as Group.MaxCalls allows.
+	ErrBusy = errors.New("core: the other process handles too many requests already; try again later")
+	// ErrNoCall is returned by a Call for whose type this process has no handlers.
+	ErrNoCall = errors.New("core: this type is not that of a call; set a handler of the call before Run, in master and workers alike")
 )
+
+// A BudgetError is what Run returns when workers failed more often than Group.Budget allows.
+type BudgetError struct {
+	Budget fork.Budget
+	Index  int         // the number of the worker that failed last
+	Status fork.Status // how it ended
+}
+
+// Error says it in one sentence.
+func (e *BudgetError) Error() string {
+	return fmt.Sprintf("core: workers failed more than %d times in %v; the last one, worker %d, %v", e.Budget.Failures,
+		e.Budget.Within, e.Index, e.Status)
+}
+
+// A Peer is a process that messages are sent to: a [Worker], or the [Master].
+type Peer interface {
+	// Index returns the number of the worker in its group, from 0.
+	Index() int
+	// PID returns the process ID of the other process.
+	PID() int
+	// Send queues a message; see Worker.Send.
+	Send(msgType uint32, payload []byte) error
+	// SendContext waits while the queue is full; see Worker.SendContext.
+	SendContext(ctx context.Context, msgType uint32, payload []byte) error
+	// Stats returns what has gone to that process and has come from it.
+	Stats() Stats
+
+	link() *link
+}
+
+// A link is what there is to know of another process.
+type link struct {
+	group  *Group
+	engine *engine
+	queue  *queue
+	calls  calls
+	in     counters
+}
 
 // A Worker is a worker process, seen from the master. A process that takes the place of one that ended is another Worker.
 type Worker struct {
-	index int
-	pid   int
-	queue *queue
+	index   int
+	pid     int
+	program *Program
+	link_   link
 }
 
-// Index returns the number of the worker in its group, from 0. Its replacement has the same.
+// Index returns the number of the worker, from 0: among the workers of this program, or in Group.Programs. Its replacement
+// has the same.
 func (w *Worker) Index() int { return w.index }
+
+// Program returns what it is in Group.Programs; nil for a worker of this program.
+func (w *Worker) Program() *Program { return w.program }
+
+// Stats returns what has gone to the worker and has come from it.
+func (w *Worker) Stats() Stats { return w.link_.stats() }
+
+func (w *Worker) link() *link { return &w.link_ }
+
+// rank orders workers: those of this program by their index, then the others.
+func (w *Worker) rank() int {
+	if w.program != nil {
+		return w.index + 1<<30
+	}
+	return w.index
+}
 
 // PID returns the process ID of the worker.
 func (w *Worker) PID() int { return w.pid }
@@ -40,22 +108,30 @@ func (w *Worker) PID() int { return w.pid }
 // Send queues a message for the worker, copying the payload, and returns at once. It may be called from any goroutine.
 // The error is ErrQueueFull, ErrClosed or ErrTooLarge, and the message was not queued then. Messages that are queued for
 // a worker that dies are lost with it.
-func (w *Worker) Send(msgType uint32, payload []byte) error { return w.queue.send(msgType, payload) }
+func (w *Worker) Send(msgType uint32, payload []byte) error {
+	return w.link_.queue.send(msgType, payload)
+}
 
 // SendContext is like Send, but waits while the queue is full, until ctx ends. It must not be called from a callback:
 // while one runs no queue drains, and so it would wait for as long as ctx lets it.
 func (w *Worker) SendContext(ctx context.Context, msgType uint32, payload []byte) error {
-	return w.queue.sendContext(ctx, msgType, payload)
+	return w.link_.queue.sendContext(ctx, msgType, payload)
 }
 
 // String returns the index and the process ID.
-func (w *Worker) String() string { return fmt.Sprintf("worker %d (pid %d)", w.index, w.pid) }
+func (w *Worker) String() string {
+	if w.program != nil {
+		return fmt.Sprintf("program %d (%s, pid %d)", w.index, w.program.Path, w.pid)
+	}
+	return fmt.Sprintf("worker %d (pid %d)", w.index, w.pid)
+}
 
 // A Master is the master process, seen from a worker.
 type Master struct {
-	index int
-	pid   int
-	queue *queue
+	index   int
+	pid     int
+	payload []byte
+	link_   link
 }
 
 // Index returns the number of this worker in its group, from 0.
@@ -64,14 +140,27 @@ func (m *Master) Index() int { return m.index }
 // PID returns the process ID of the master.
 func (m *Master) PID() int { return m.pid }
 
+// Payload returns what Group.Payload returned in the master when this worker was started; nil if there is none.
+func (m *Master) Payload() []byte { return m.payload }
+
+// Ready tells the master that this worker is ready to work; see Group.HoldReady. Calls after the first do nothing more.
+func (m *Master) Ready() { m.link_.queue.control(ipc.ControlReady) }
+
+// Stats returns what has gone to the master and has come from it.
+func (m *Master) Stats() Stats { return m.link_.stats() }
+
+func (m *Master) link() *link { return &m.link_ }
+
 // Send queues a message for the master, copying the payload, and returns at once. It may be called from any goroutine.
 // The error is ErrQueueFull, ErrClosed or ErrTooLarge, and the message was not queued then.
-func (m *Master) Send(msgType uint32, payload []byte) error { return m.queue.send(msgType, payload) }
+func (m *Master) Send(msgType uint32, payload []byte) error {
+	return m.link_.queue.send(msgType, payload)
+}
 
 // SendContext is like Send, but waits while the queue is full, until ctx ends. It must not be called from a callback:
 // while one runs no queue drains, and so it would wait for as long as ctx lets it.
 func (m *Master) SendContext(ctx context.Context, msgType uint32, payload []byte) error {
-	return m.queue.sendContext(ctx, msgType, payload)
+	return m.link_.queue.sendContext(ctx, msgType, payload)
 }
 
 // A SendError says to which worker a message could not be sent, and why.

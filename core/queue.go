@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"math"
 	"sync"
 
 	"melon/core/ipc"
@@ -18,6 +19,10 @@ type queue struct {
 	asked  bool          // wake was called and write was not, or will be called anyway
 	room   chan struct{} // closed when there is room again; nil: nobody waits
 	vector [][]byte      // scratch of write
+
+	messages, bytes uint64 // that were queued, and that the kernel took
+	most            int    // bytes that were ever queued
+	isReady         bool   // ControlReady was sent
 }
 
 func newQueue(g *Group, wake func()) *queue {
@@ -39,11 +44,33 @@ func (q *queue) add(msgType uint32, payload []byte) error {
 	case !q.out.Add(msgType, payload):
 		return ErrQueueFull
 	}
+	q.messages++
+	q.added()
+	return nil
+}
+
+// added has what was queued written.
+func (q *queue) added() {
+	q.most = max(q.most, q.out.Queued())
 	if !q.asked {
 		q.asked = true
 		q.wake()
 	}
-	return nil
+}
+
+// control sends a control message, whatever is queued. What moves is a sign of life itself, and makes a beat superfluous.
+func (q *queue) control(kind byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.shut || kind == ipc.ControlBeat && q.out.Queued() > 0 || kind == ipc.ControlReady && q.isReady {
+		return
+	}
+	q.isReady = q.isReady || kind == ipc.ControlReady
+	limit := q.out.Limit
+	q.out.Limit = math.MaxInt
+	q.out.Add(ipc.Control, []byte{kind})
+	q.out.Limit = limit
+	q.added()
 }
 
 func (q *queue) sendContext(ctx context.Context, msgType uint32, payload []byte) error {
@@ -96,6 +123,7 @@ func (q *queue) write(w writer) (empty, blocked bool, err error) {
 		q.mu.Lock()
 		clear(q.vector)
 		q.out.Sent(n)
+		q.bytes += uint64(n)
 		if q.room != nil && q.out.HasRoom() {
 			close(q.room)
 			q.room = nil

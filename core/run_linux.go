@@ -4,49 +4,89 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 
-	"golang.org/x/sys/unix"
-
-	"melon/core/fork"
+	"melon/core/internal/world"
 	"melon/core/spawn"
 )
 
-// outside is everything that a group does to the world beyond its process, so that tests can put something else in its
-// place.
-type outside struct {
-	inherit func() (in spawn.Inheritance, worker bool, err error)
-	start   func(index int) (spawn.Process, error)
-	reap    func(pidfd int) (status fork.Status, ended bool, err error)
-	kill    func(pidfd int, signal syscall.Signal) error
+// platform is what a group has where it can run.
+type platform struct {
+	outside   *world.World       // nil: the real one
+	files     []spawn.File       // what workers inherit
+	inherited *spawn.Inheritance // in a worker, as soon as it was asked for
+	loop      *engine            // while Run runs
+	master    *supervisor        // while Run runs in the master
 }
 
-func system() *outside {
-	return &outside{
-		inherit: spawn.Inherit,
-		start:   spawn.Start,
-		reap:    fork.Reap,
-		kill: func(pidfd int, signal syscall.Signal) error {
-			return unix.PidfdSendSignal(pidfd, signal, nil, 0)
-		},
+func init() {
+	world.Attach = func(group any, w *world.World) { group.(*Group).outside = w }
+}
+
+func (g *Group) world() *world.World {
+	if g.outside == nil {
+		g.outside = world.Real()
 	}
+	return g.outside
+}
+
+// inherit finds out whether this process is a worker, and what it was given.
+func (g *Group) inherit() (in *spawn.Inheritance, worker bool, err error) {
+	if g.inherited != nil {
+		return g.inherited, true, nil
+	}
+	found, worker, err := g.world().Inherit()
+	switch {
+	case errors.Is(err, spawn.ErrInherited):
+		return nil, true, ErrWorker
+	case errors.Is(err, spawn.ErrOrphan):
+		return nil, true, ErrMasterGone
+	case err != nil:
+		return nil, true, fmt.Errorf("core: this worker cannot begin: %w", err)
+	case worker:
+		g.inherited = &found
+		return g.inherited, true, nil
+	}
+	return nil, false, nil
 }
 
 func (g *Group) run(ctx context.Context) error {
-	world := g.outside
-	if world == nil {
-		world = system()
-	}
-	in, worker, err := world.inherit()
+	in, worker, err := g.inherit()
 	switch {
-	case errors.Is(err, spawn.ErrInherited):
-		return ErrWorker
-	case errors.Is(err, spawn.ErrOrphan):
-		return ErrMasterGone
 	case err != nil:
-		return fmt.Errorf("core: this worker cannot begin: %w", err)
+		return err
 	case worker:
+		g.inherited = &spawn.Inheritance{Channel: -1}
 		return g.serve(ctx, in)
 	}
-	return g.supervise(ctx, world)
+	return g.supervise(ctx)
+}
+
+// enter makes the loop, and the supervisor if there is one, known to other goroutines.
+func (g *Group) enter(e *engine, s *supervisor) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.loop, g.master, g.past = e, s, GroupStats{}
+}
+
+// retire is the opposite of enter. The caller holds the lock.
+func (g *Group) retire() {
+	if g.loop != nil {
+		g.past.Iterations, g.past.HandlerTime = g.loop.totals()
+	}
+	g.loop, g.master = nil, nil
+}
+
+// inMaster has something done by the supervisor, on the goroutine of Run.
+func (g *Group) inMaster(do func(s *supervisor)) (*supervisor, error) {
+	g.mu.Lock()
+	s := g.master
+	g.mu.Unlock()
+	if s == nil {
+		return nil, ErrClosed
+	}
+	s.post(func() {
+		do(s)
+		s.drive()
+	})
+	return s, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"melon/core/event"
 	"melon/core/fork"
+	"melon/core/internal/world"
 	"melon/core/ipc"
 	"melon/core/spawn"
 )
@@ -39,16 +40,16 @@ func pretend(t *testing.T) *pretence {
 	return &pretence{t: t, workers: make(map[int]*pretended), fail: func(int) error { return nil }}
 }
 
-func (w *pretence) outside() *outside {
-	return &outside{
-		inherit: func() (spawn.Inheritance, bool, error) { return spawn.Inheritance{}, false, nil },
-		start:   w.start,
-		reap: func(pidfd int) (fork.Status, bool, error) {
+func (w *pretence) outside() *world.World {
+	return &world.World{
+		Inherit: func() (spawn.Inheritance, bool, error) { return spawn.Inheritance{}, false, nil },
+		Start:   w.start,
+		Reap: func(pidfd int) (fork.Status, bool, error) {
 			p := w.workers[pidfd]
 			delete(w.workers, pidfd)
 			return p.status, true, nil
 		},
-		kill: func(pidfd int, signal syscall.Signal) error {
+		Kill: func(pidfd int, signal syscall.Signal) error {
 			p := w.workers[pidfd]
 			p.signals = append(p.signals, signal)
 			p.status = fork.Status{Known: true, Signal: signal}
@@ -58,7 +59,8 @@ func (w *pretence) outside() *outside {
 	}
 }
 
-func (w *pretence) start(index int) (spawn.Process, error) {
+func (w *pretence) start(spec spawn.Spec) (spawn.Process, error) {
+	index := spec.Index
 	w.starts = append(w.starts, index)
 	if err := w.fail(index); err != nil {
 		return spawn.Process{}, err
@@ -82,6 +84,29 @@ func (w *pretence) end(pidfd int) {
 	_, _ = unix.Write(pidfd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
+// hooks are called upon some events of a group.
+type hooks struct {
+	started func(w *Worker)
+	ended   func(w *Worker, status fork.Status)
+}
+
+// observe adds hooks to those that the group has.
+func observe(g *Group) *hooks {
+	h, before := new(hooks), g.Observe
+	g.Observe = func(e Event) {
+		if before != nil {
+			before(e)
+		}
+		switch {
+		case e.Kind == Started && h.started != nil:
+			h.started(e.Worker)
+		case e.Kind == Exited && h.ended != nil:
+			h.ended(e.Worker, e.Status)
+		}
+	}
+	return h
+}
+
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestRunFailsWhenAWorkerCannotBeStarted(t *testing.T) {
@@ -92,7 +117,8 @@ func TestRunFailsWhenAWorkerCannotBeStarted(t *testing.T) {
 		}
 		return nil
 	}
-	g := Group{Workers: 4, outside: world.outside(), Logger: quiet()}
+	g := Group{Workers: 4, Logger: quiet(), StopTimeout: time.Millisecond}
+	g.outside = world.outside()
 	if err := g.Run(context.Background()); !errors.Is(err, unix.EAGAIN) {
 		t.Errorf("Run returned %v", err)
 	}
@@ -106,8 +132,9 @@ func TestRunSaysWhyAWorkerCannotBegin(t *testing.T) {
 		spawn.ErrInherited: ErrWorker, spawn.ErrOrphan: ErrMasterGone, spawn.ErrNoChannel: spawn.ErrNoChannel,
 	} {
 		world := pretend(t).outside()
-		world.inherit = func() (spawn.Inheritance, bool, error) { return spawn.Inheritance{}, true, cause }
-		g := Group{outside: world}
+		world.Inherit = func() (spawn.Inheritance, bool, error) { return spawn.Inheritance{}, true, cause }
+		g := Group{}
+		g.outside = world
 		if err := g.Run(context.Background()); !errors.Is(err, want) {
 			t.Errorf("with %v, Run returned %v", cause, err)
 		}
@@ -116,8 +143,9 @@ func TestRunSaysWhyAWorkerCannotBegin(t *testing.T) {
 
 func TestAPanicInTheMasterLeavesNoWorker(t *testing.T) {
 	world := pretend(t)
-	g := Group{Workers: 3, outside: world.outside()}
-	g.Started = func(w *Worker) {
+	g := Group{Workers: 3}
+	g.outside = world.outside()
+	observe(&g).started = func(w *Worker) {
 		if w.Index() == 2 {
 			panic("as asked")
 		}
@@ -140,8 +168,9 @@ func TestLastWords(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	world := pretend(t)
-	g := Group{Workers: 1, outside: world.outside(), Logger: quiet(), StopTimeout: time.Millisecond}
-	g.Started = func(w *Worker) {
+	g := Group{Workers: 1, Logger: quiet(), StopTimeout: time.Millisecond}
+	g.outside = world.outside()
+	observe(&g).started = func(w *Worker) {
 		if world.next > 1 {
 			return
 		}
@@ -167,7 +196,7 @@ func TestLastWords(t *testing.T) {
 			}
 		}})
 	}
-	g.Ended = func(w *Worker, status fork.Status) {
+	observe(&g).ended = func(w *Worker, status fork.Status) {
 		got = append(got, "ended")
 		cancel()
 	}
@@ -192,8 +221,9 @@ func TestFailedStartsAreRetriedLaterAndLater(t *testing.T) {
 		}
 		return nil
 	}
-	g := Group{Workers: 1, outside: world.outside(), Logger: quiet(), Backoff: fork.Backoff{Least: 10 * time.Millisecond}}
-	g.Started = func(*Worker) {
+	g := Group{Workers: 1, Logger: quiet(), Backoff: fork.Backoff{Least: 10 * time.Millisecond}}
+	g.outside = world.outside()
+	observe(&g).started = func(*Worker) {
 		for pidfd := range world.workers {
 			world.end(pidfd)
 		}
@@ -221,10 +251,11 @@ func TestSupervision(t *testing.T) {
 			return nil
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		g := Group{Workers: 5, outside: world.outside(), Logger: quiet(), StopTimeout: time.Millisecond,
+		g := Group{Workers: 5, Logger: quiet(), StopTimeout: time.Millisecond,
 			Backoff: fork.Backoff{Least: time.Microsecond, Most: time.Millisecond}}
+		g.outside = world.outside()
 		ends := 0
-		g.Ended = func(w *Worker, status fork.Status) {
+		observe(&g).ended = func(w *Worker, status fork.Status) {
 			if slices.Contains(g.Running(), w) {
 				t.Errorf("seed %d: %v has ended and is running", seed, w)
 			}
@@ -232,7 +263,7 @@ func TestSupervision(t *testing.T) {
 				failing = false
 			}
 		}
-		g.Started = func(w *Worker) {
+		observe(&g).started = func(w *Worker) {
 			switch {
 			case world.next < 5: // the first round
 			case failing:
@@ -319,13 +350,14 @@ func TestPostAfterCloseIsHarmless(t *testing.T) {
 func TestUnwatchableWorker(t *testing.T) {
 	world := pretend(t)
 	outside := world.outside()
-	outside.start = func(index int) (spawn.Process, error) {
-		p, err := world.start(index)
+	outside.Start = func(spec spawn.Spec) (spawn.Process, error) {
+		p, err := world.start(spec)
 		_ = unix.Close(p.Channel)
 		p.Channel = 1 << 20 // which cannot be open
 		return p, err
 	}
-	g := Group{Workers: 1, outside: outside}
+	g := Group{Workers: 1}
+	g.outside = outside
 	var refused *event.DescriptorError
 	if err := g.Run(context.Background()); !errors.As(err, &refused) || !errors.Is(err, unix.EBADF) {
 		t.Errorf("Run returned %v", err)

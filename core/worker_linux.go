@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -10,31 +11,38 @@ import (
 	"melon/core/spawn"
 )
 
+// beats is how many signs of life a worker gives in the time after which it would be taken for hung.
+const beats = 4
+
 // A server is the Run of a worker.
 type server struct {
 	engine
 	group    *Group
 	master   *Master
 	channel  *channel
+	beat     time.Duration
 	stopping bool
 	result   error
 }
 
-func (g *Group) serve(ctx context.Context, in spawn.Inheritance) error {
-	s := &server{group: g}
+func (g *Group) serve(ctx context.Context, in *spawn.Inheritance) error {
+	for _, file := range in.Files { // that the program has not asked for
+		_ = unix.Close(file.FD)
+	}
+	s := &server{group: g, master: &Master{index: in.Index, pid: in.Master, payload: in.Payload}, beat: in.Heartbeat / beats}
 	if err := s.engine.open(); err != nil {
 		_ = unix.Close(in.Channel)
 		return fmt.Errorf("core: this worker cannot begin: %w", err)
 	}
 	defer s.engine.close()
-	c, err := openChannel(&s.engine, in.Channel, g)
+	c, err := openChannel(&s.engine, in.Channel, g, &s.master.link_)
 	if err != nil {
 		_ = unix.Close(in.Channel)
 		return fmt.Errorf("core: this worker cannot begin: %w", err)
 	}
+	defer s.master.link_.calls.close()
 	defer c.close()
 	s.channel = c
-	s.master = &Master{index: in.Index, pid: in.Master, queue: c.queue}
 	c.handle = s.handle
 	c.ended = s.ended
 	c.written = func(lost bool) {
@@ -43,18 +51,36 @@ func (g *Group) serve(ctx context.Context, in spawn.Inheritance) error {
 		}
 		s.finished = true
 	}
+	g.enter(&s.engine, nil)
+	g.connect(&s.master.link_)
 	if g.Attached != nil {
-		g.Attached(s.master)
+		if err := g.Attached(s.master); err != nil {
+			return err
+		}
+	}
+	if !g.HoldReady {
+		s.master.Ready()
+	}
+	if s.beat > 0 {
+		s.after(s.beat, s.giveSign)
 	}
 	defer context.AfterFunc(ctx, func() { s.post(s.stop) })()
 	s.engine.run()
 	return s.result
 }
 
-func (s *server) handle(f ipc.Frame) {
-	if handler := s.group.handlers[f.Type].Worker; handler != nil {
+// giveSign gives a sign of life now and then.
+func (s *server) giveSign() {
+	s.channel.queue.control(ipc.ControlBeat)
+	s.after(s.beat, s.giveSign)
+}
+
+func (s *server) handle(f ipc.Frame) bool {
+	handler := s.group.handlers[f.Type].Worker
+	if handler != nil {
 		handler(s.master, f.Payload)
 	}
+	return handler != nil
 }
 
 // ended acts upon the end of what the master sends: after err, upon its death, or upon its wish to stop.

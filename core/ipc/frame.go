@@ -24,6 +24,16 @@ const (
 	typeSize = 4
 )
 
+// Control is the type of messages by which a worker tells its master how it is. They have a payload of one byte, and need
+// no answer: a master that does not know them drops them like any message without a handler.
+const Control uint32 = 1<<32 - 1
+
+// Payloads of [Control].
+const (
+	ControlReady byte = 1 // the worker is ready
+	ControlBeat  byte = 2 // a sign of life; any other message is one, too
+)
+
 // ErrFrame is what a malformed or oversized frame is: the stream cannot be trusted any more.
 var ErrFrame = errors.New("ipc: malformed frame")
 

@@ -2,12 +2,15 @@
 package spawn
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,11 +18,14 @@ import (
 // A Go program cannot fork: a child would have one thread of a runtime that depends on all of them. A worker is
 // therefore the same program started once more. What it needs to know goes through one environment variable,
 //
-//	MELON_WORKER=index:descriptor:inode:master
+//	MELON_WORKER=index:descriptor:inode:master:files
 //
 // which the worker replaces by "inherited:" and its own pid as soon as it has read it. Programs that a worker starts
 // see a pid that is not theirs and know that the variable does not concern them; the worker itself still knows what it
-// is, and cannot become the master of another round of workers by mistake.
+// is, and cannot become the master of another round of workers by mistake. The descriptor is its channel; so many files
+// follow it, the first of which, if there are any, says what the others are (see estate).
+//
+// The C library sets the same variable, without files, for the programs that it executes.
 const (
 	variable  = "MELON_WORKER"
 	inherited = "inherited:"
@@ -34,24 +40,52 @@ type Process struct {
 	Channel int
 }
 
-// Start starts this program once more, with the same arguments and environment, as the worker with the given number.
-// The worker inherits one end of a socket pair and what this process was given itself by whoever started it, such as
-// standard input, output and error; nothing that is close-on-exec, as all that Go opens is.
+// A Spec says what to start.
+type Spec struct {
+	// Index is the number of the worker.
+	Index int
+	// Path is the file of the program to start; empty means this program itself.
+	Path string
+	// Args are its arguments without its name; nil means those of this program, if that is what is started. A program of
+	// another file gets one more at the end, the number of its descriptor of the channel.
+	Args []string
+	// Env is its environment; nil means this process's.
+	Env []string
+	// Dir is its working directory; empty means this process's.
+	Dir string
+	// Files, Payload and Heartbeat are handed to the worker's Inherit, where this program itself is started.
+	Files     []File
+	Payload   []byte
+	Heartbeat time.Duration
+}
+
+// A File is an open descriptor that goes from master to worker under a name.
+type File struct {
+	Name string
+	FD   int
+}
+
+// An estate is what a worker is given beside its channel. It is passed in a file without a name, as JSON.
+type estate struct {
+	Names     []string // of the descriptors that follow
+	Payload   []byte
+	Heartbeat time.Duration
+}
+
+// Start starts a worker. It inherits one end of a socket pair, the files of the spec, and what this process was given itself
+// by whoever started it, such as standard input, output and error; nothing else that is close-on-exec, as all that Go opens
+// is. A program of another file gets the standard descriptors and its channel, and no other.
 // Where Start returns no error the new program has been loaded, and [Inherit] in it finds the socket.
 //
-// The very file that this process runs is started, even if another one lies at its path by now: master and workers are
-// always of the same build.
-func Start(index int) (Process, error) {
-	path, err := executable()
-	if err != nil {
-		return Process{}, err
-	}
+// For the program itself the very file that this process runs is started, even if another one lies at its path by now:
+// master and workers are always of the same build.
+func Start(spec Spec) (Process, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return Process{}, fmt.Errorf("spawn: cannot make a socket pair: %w", err)
 	}
 	defer unix.Close(pair[1])
-	p, err := start(path, index, pair[1])
+	p, err := start(&spec, pair[1])
 	if err == nil {
 		err = unix.SetNonblock(pair[0], true)
 	}
@@ -63,26 +97,59 @@ func Start(index int) (Process, error) {
 	return p, nil
 }
 
-func start(path string, index, channel int) (Process, error) {
+func start(spec *Spec, channel int) (Process, error) {
 	var stat unix.Stat_t
 	if err := unix.Fstat(channel, &stat); err != nil {
 		return Process{}, fmt.Errorf("spawn: cannot examine a socket: %w", err)
 	}
 	files := []uintptr{descriptor(0), descriptor(1), descriptor(2)}
-	for fd := 3; descriptor(fd) == uintptr(fd); fd++ {
-		files = append(files, uintptr(fd)) // and not replaced by the channel
+	path, args := spec.Path, append([]string{spec.Path}, spec.Args...)
+	var given []int // beside the channel
+	if path == "" {
+		var err error
+		if path, err = executable(); err != nil {
+			return Process{}, err
+		}
+		if args[0] = os.Args[0]; spec.Args == nil {
+			args = os.Args
+		}
+		for fd := 3; descriptor(fd) == uintptr(fd); fd++ {
+			files = append(files, uintptr(fd)) // and not replaced by the channel
+		}
+		will, err := bequeath(spec)
+		if err != nil {
+			return Process{}, err
+		}
+		if will >= 0 {
+			defer unix.Close(will)
+			given = append(given, will)
+		}
+		for _, file := range spec.Files {
+			given = append(given, file.FD)
+		}
+	} else {
+		args = append(args, strconv.Itoa(len(files)))
+	}
+	from := spec.Env
+	if from == nil {
+		from = os.Environ()
 	}
 	var environment []string
-	for _, setting := range os.Environ() {
+	for _, setting := range from {
 		if !strings.HasPrefix(setting, variable+"=") {
 			environment = append(environment, setting)
 		}
 	}
-	environment = append(environment, fmt.Sprintf("%s=%d:%d:%d:%d", variable, index, len(files), stat.Ino, os.Getpid()))
+	environment = append(environment, fmt.Sprintf("%s=%d:%d:%d:%d:%d", variable, spec.Index, len(files), stat.Ino, os.Getpid(), len(given)))
+	files = append(files, uintptr(channel))
+	for _, fd := range given {
+		files = append(files, uintptr(fd))
+	}
 	pidfd := -1
-	pid, err := syscall.ForkExec(path, os.Args, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{
+		Dir:   spec.Dir,
 		Env:   environment,
-		Files: append(files, uintptr(channel)),
+		Files: files,
 		Sys:   &syscall.SysProcAttr{PidFD: &pidfd},
 	})
 	if err != nil {
@@ -95,6 +162,40 @@ func start(path string, index, channel int) (Process, error) {
 			errors.ErrUnsupported)
 	}
 	return Process{PID: pid, PIDFD: pidfd}, nil
+}
+
+// bequeath writes what a worker is given into a file without a name, and returns its descriptor; -1 where there is nothing.
+func bequeath(spec *Spec) (int, error) {
+	if len(spec.Files) == 0 && len(spec.Payload) == 0 && spec.Heartbeat == 0 {
+		return -1, nil
+	}
+	e := estate{Payload: spec.Payload, Heartbeat: spec.Heartbeat}
+	for _, file := range spec.Files {
+		e.Names = append(e.Names, file.Name)
+	}
+	text, err := json.Marshal(&e)
+	if err != nil {
+		return -1, fmt.Errorf("spawn: cannot describe what a worker is given: %w", err)
+	}
+	fd, err := unix.MemfdCreate("melon-worker", unix.MFD_CLOEXEC)
+	if err != nil { // a sandbox may forbid it
+		fd, err = unix.Open(os.TempDir(), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("spawn: cannot make a file, in memory or in %s, for what a worker is given: %w", os.TempDir(), err)
+	}
+	for at := int64(0); len(text) > 0; {
+		n, err := unix.Pwrite(fd, text, at) // the worker reads from the beginning
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			_ = unix.Close(fd)
+			return -1, fmt.Errorf("spawn: cannot write down what a worker is given: %w", err)
+		}
+		text, at = text[n:], at+int64(n)
+	}
+	return fd, nil
 }
 
 // descriptor returns what a worker gets under a number that is not the channel's: the same as this process, unless that
@@ -123,11 +224,14 @@ func executable() (string, error) {
 	return self, nil
 }
 
-// An Inheritance is what a worker has from its master.
+// An Inheritance is what a worker has from its master. All descriptors are close-on-exec.
 type Inheritance struct {
-	Index   int // the number of the worker
-	Master  int // the master's pid
-	Channel int // the worker's end of the socket pair, close-on-exec and in non-blocking mode
+	Index     int // the number of the worker
+	Master    int // the master's pid
+	Channel   int // the worker's end of the socket pair, in non-blocking mode
+	Files     []File
+	Payload   []byte
+	Heartbeat time.Duration
 }
 
 // Errors of [Inherit].
@@ -152,7 +256,8 @@ func Inherit() (in Inheritance, worker bool, err error) {
 		return Inheritance{}, true, ErrInherited
 	}
 	var inode uint64
-	if _, err := fmt.Sscanf(value, "%d:%d:%d:%d", &in.Index, &in.Channel, &inode, &in.Master); err != nil {
+	var files int
+	if _, err := fmt.Sscanf(value, "%d:%d:%d:%d:%d", &in.Index, &in.Channel, &inode, &in.Master, &files); err != nil {
 		return Inheritance{}, true, ErrNoChannel
 	}
 	var stat unix.Stat_t
@@ -164,14 +269,43 @@ func Inherit() (in Inheritance, worker bool, err error) {
 	if unix.Getppid() != in.Master {
 		return Inheritance{}, true, ErrOrphan
 	}
-	unix.CloseOnExec(in.Channel)
+	for fd := in.Channel; fd <= in.Channel+files; fd++ {
+		unix.CloseOnExec(fd)
+	}
 	if err := unix.SetNonblock(in.Channel, true); err != nil {
 		return Inheritance{}, true, fmt.Errorf("spawn: cannot use the channel to the master: %w", err)
+	}
+	if files > 0 {
+		if err := in.accept(in.Channel+1, files); err != nil {
+			return Inheritance{}, true, fmt.Errorf("spawn: cannot read what the master left for this worker: %w", err)
+		}
 	}
 	if err := os.Setenv(variable, inherited+strconv.Itoa(os.Getpid())); err != nil {
 		return Inheritance{}, true, fmt.Errorf("spawn: cannot set %s: %w", variable, err)
 	}
 	return in, true, nil
+}
+
+// accept reads the estate from fd, behind which its files are.
+func (in *Inheritance) accept(fd, files int) error {
+	will := os.NewFile(uintptr(fd), "estate")
+	defer will.Close()
+	text, err := io.ReadAll(will)
+	if err != nil {
+		return err
+	}
+	var e estate
+	if err := json.Unmarshal(text, &e); err != nil {
+		return err
+	}
+	if len(e.Names) != files-1 {
+		return fmt.Errorf("there are %d names for %d files", len(e.Names), files-1)
+	}
+	for i, name := range e.Names {
+		in.Files = append(in.Files, File{name, fd + 1 + i})
+	}
+	in.Payload, in.Heartbeat = e.Payload, e.Heartbeat
+	return nil
 }
 
 // IsWorker reports whether this process was started by [Start], before [Inherit] and after.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"syscall"
 	"testing"
@@ -24,8 +25,16 @@ func init() {
 	in, worker, err := Inherit()
 	_, _, again := Inherit()
 	comm, _ := os.ReadFile("/proc/self/comm")
-	report := fmt.Sprintf("index %d, master %t, worker %t, error %v, again %t, sockets %v, still a worker %t, comm %s",
-		in.Index, in.Master == os.Getppid(), worker, err, errors.Is(again, ErrInherited), openSockets(), IsWorker(), comm)
+	given := ""
+	for _, file := range in.Files {
+		text := make([]byte, 100)
+		n, _ := unix.Read(file.FD, text)
+		flags, _ := unix.FcntlInt(uintptr(file.FD), unix.F_GETFD, 0)
+		given += fmt.Sprintf("%s (close-on-exec %t) says %s; ", file.Name, flags&unix.FD_CLOEXEC != 0, text[:n])
+		_ = unix.Close(file.FD) // openSockets takes it for the channel
+	}
+	report := fmt.Sprintf("given %spayload %s, heartbeat %v, index %d, master %t, worker %t, error %v, again %t, sockets %v, still a worker %t, comm %s",
+		given, in.Payload, in.Heartbeat, in.Index, in.Master == os.Getppid(), worker, err, errors.Is(again, ErrInherited), openSockets(), IsWorker(), comm)
 	_, _ = unix.Write(in.Channel, []byte(report))
 	os.Exit(7)
 }
@@ -45,7 +54,21 @@ func TestStartAndInherit(t *testing.T) {
 	}
 	defer unix.Close(own)
 	before := descriptors(t)
-	p, err := Start(5)
+	var files []File
+	for _, name := range []string{"one", "two"} {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(pair[0])
+		defer unix.Close(pair[1])
+		if _, err := unix.Write(pair[0], []byte("I am "+name)); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, File{name, pair[1]})
+	}
+	before = descriptors(t)
+	p, err := Start(Spec{Index: 5, Files: files, Payload: []byte("a payload"), Heartbeat: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +80,8 @@ func TestStartAndInherit(t *testing.T) {
 	}
 	comm, _ := os.ReadFile("/proc/self/comm")
 	sockets["the channel"] = true
-	want := fmt.Sprintf("index 5, master true, worker true, error <nil>, again true, sockets %v, still a worker true, comm %s", sockets, comm)
+	want := fmt.Sprintf("given one (close-on-exec true) says I am one; two (close-on-exec true) says I am two; "+
+		"payload a payload, heartbeat 1s, index 5, master true, worker true, error <nil>, again true, sockets %v, still a worker true, comm %s", sockets, comm)
 	if got := string(report[:n]); got != want {
 		t.Errorf("the worker says\n%s\nwant\n%s", got, want)
 	}
@@ -118,14 +142,14 @@ func descriptors(t *testing.T) int {
 
 func TestStartReportsWhyAProgramCannotBeLoaded(t *testing.T) {
 	before := descriptors(t)
-	if _, err := start(filepath.Join(t.TempDir(), "gone"), 0, 0); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := start(&Spec{Path: filepath.Join(t.TempDir(), "gone")}, 0); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("start of a missing file: %v", err)
 	}
 	notExecutable := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(notExecutable, []byte("text"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := start(notExecutable, 0, 0); !errors.Is(err, fs.ErrPermission) {
+	if _, err := start(&Spec{Path: notExecutable}, 0); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("start of a file that is not executable: %v", err)
 	}
 	if after := descriptors(t); after != before {
@@ -144,7 +168,7 @@ func TestInherit(t *testing.T) {
 	if err := unix.Fstat(pair[0], &stat); err != nil {
 		t.Fatal(err)
 	}
-	value := func(fd int, inode uint64, master int) string { return fmt.Sprintf("2:%d:%d:%d", fd, inode, master) }
+	value := func(fd int, inode uint64, master int) string { return fmt.Sprintf("2:%d:%d:%d:0", fd, inode, master) }
 	for _, test := range []struct {
 		name, value string
 		worker      bool
@@ -170,7 +194,7 @@ func TestInherit(t *testing.T) {
 				t.Errorf("Inherit returned %+v, %t, %v; IsWorker returns %t", in, worker, err, IsWorker())
 			}
 			if test.name == "worker" {
-				if in != (Inheritance{Index: 2, Master: os.Getppid(), Channel: pair[0]}) {
+				if !reflect.DeepEqual(in, Inheritance{Index: 2, Master: os.Getppid(), Channel: pair[0]}) {
 					t.Errorf("Inherit returned %+v", in)
 				}
 				flags, _ := unix.FcntlInt(uintptr(pair[0]), unix.F_GETFL, 0)

@@ -1,0 +1,132 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"melon/core/fork"
+)
+
+// An Event is something that happened to a group, as its master sees it. Which fields have a meaning depends on the kind.
+type Event struct {
+	Kind   EventKind
+	Worker *Worker        // whom it happened to; nil for StartFailed, and for what concerns the whole group
+	Index  int            // the worker's number, also where there is no Worker
+	Status fork.Status    // of Exited, RollFailed and BudgetSpent: how the worker ended
+	Asked  bool           // of Exited: the worker had been asked to end, and has
+	Lived  time.Duration  // of Exited: from its start to its end
+	Wait   time.Duration  // of Restarting: until the next start; 0: at once
+	Signal syscall.Signal // of Signalled
+	Err    error          // of StartFailed and RollFailed: why; nil for RollFailed if Status says it
+}
+
+// EventKind tells events apart.
+type EventKind uint8
+
+const (
+	// Started: a worker process was started. Messages can be sent to it, and wait until it handles them.
+	Started = EventKind(fork.Started)
+	// Ready: the worker said that it is ready; see Group.HoldReady.
+	Ready = EventKind(fork.Ready)
+	// Exited: the worker has ended, and its last message has been handled.
+	Exited = EventKind(fork.Exited)
+	// StartFailed: a worker could not be started.
+	StartFailed = EventKind(fork.StartFailed)
+	// Restarting: another worker will take the place of one that ended, or that could not be started, after a wait.
+	Restarting = EventKind(fork.Restarting)
+	// Draining: the worker was asked to end. It still gets what is queued for it, and what it sends is handled.
+	Draining = EventKind(fork.Draining)
+	// Unready: the worker was not ready within Group.StartTimeout. It is sent SIGABRT.
+	Unready = EventKind(fork.Unready)
+	// Hung: the worker gave no sign of life for Group.Heartbeat. It is sent SIGABRT.
+	Hung = EventKind(fork.Hung)
+	// Signalled: the worker did not end, and was sent SIGTERM, or SIGKILL where that did not help.
+	Signalled = EventKind(fork.Signalled)
+	// Rolled: Group.Restart has replaced all workers.
+	Rolled = EventKind(fork.Rolled)
+	// RollFailed: Group.Restart gave up, and the workers that it had not replaced stay.
+	RollFailed = EventKind(fork.RollFailed)
+	// BudgetSpent: workers failed more often than Group.Budget allows. The group ends.
+	BudgetSpent = EventKind(fork.BudgetSpent)
+)
+
+// String returns a few words, such as "worker started".
+func (k EventKind) String() string {
+	switch k {
+	case Started:
+		return "worker started"
+	case Ready:
+		return "worker is ready"
+	case Exited:
+		return "worker ended"
+	case StartFailed:
+		return "worker cannot be started"
+	case Restarting:
+		return "another worker will take its place"
+	case Draining:
+		return "worker was asked to end"
+	case Unready:
+		return "worker is not ready in time, and is sent SIGABRT"
+	case Hung:
+		return "worker gives no sign of life, and is sent SIGABRT"
+	case Signalled:
+		return "worker does not end, and is sent a signal"
+	case Rolled:
+		return "workers replaced"
+	case RollFailed:
+		return "workers not replaced"
+	case BudgetSpent:
+		return "workers failed too often, and the group ends"
+	}
+	return fmt.Sprintf("event %d", uint8(k))
+}
+
+// level is Debug for what belongs to every run of a group.
+func (e *Event) level() slog.Level {
+	switch e.Kind {
+	case Started, Ready, Draining, Rolled:
+		return slog.LevelDebug
+	case Exited:
+		if e.Asked {
+			return slog.LevelDebug
+		}
+		return slog.LevelWarn
+	case Restarting, Signalled:
+		return slog.LevelWarn
+	}
+	return slog.LevelError
+}
+
+// report logs the event, and tells whoever observes the group.
+func (g *Group) report(e Event) {
+	logger, level := g.logger(), e.level()
+	if logger.Enabled(context.Background(), level) {
+		var attrs []slog.Attr
+		add := func(meaningful bool, attr slog.Attr) {
+			if meaningful {
+				attrs = append(attrs, attr)
+			}
+		}
+		add(e.Kind != Rolled && e.Kind != RollFailed, slog.Int("worker", e.Index))
+		add(e.Worker != nil, slog.Any("pid", slog.IntValue(pidOf(e.Worker))))
+		add(e.Kind == Exited || e.Kind == BudgetSpent || e.Kind == RollFailed && e.Err == nil, slog.String("status", e.Status.String()))
+		add(e.Kind == Exited, slog.Duration("lived", e.Lived))
+		add(e.Kind == Restarting, slog.Duration("wait", e.Wait))
+		add(e.Kind == Signalled, slog.String("signal", e.Signal.String()))
+		add(e.Err != nil, slog.Any("error", e.Err))
+		logger.LogAttrs(context.Background(), level, "core: "+e.Kind.String(), attrs...)
+	}
+	if g.Observe != nil {
+		g.Observe(e)
+	}
+}
+
+func pidOf(w *Worker) int {
+	if w == nil {
+		return 0
+	}
+	return w.pid
+}

@@ -1,0 +1,35 @@
+// Package world is what a group of processes does to the world beyond its own process, so that tests, also those of users,
+// can put something else in its place.
+package world
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"melon/core/fork"
+	"melon/core/spawn"
+)
+
+// A World starts processes and ends them.
+type World struct {
+	Inherit func() (in spawn.Inheritance, worker bool, err error)
+	Start   func(spec spawn.Spec) (spawn.Process, error)
+	Reap    func(pidfd int) (status fork.Status, ended bool, err error)
+	Kill    func(pidfd int, signal syscall.Signal) error
+}
+
+// Real is the one that there is.
+func Real() *World {
+	return &World{
+		Inherit: spawn.Inherit,
+		Start:   spawn.Start,
+		Reap:    fork.Reap,
+		Kill: func(pidfd int, signal syscall.Signal) error {
+			return unix.PidfdSendSignal(pidfd, signal, nil, 0)
+		},
+	}
+}
+
+// Attach makes a *core.Group act upon another world. Package core sets it; a group has no public way to do so.
+var Attach func(group any, w *World)
