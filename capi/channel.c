@@ -13,8 +13,13 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -26,6 +31,7 @@ enum {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static mln_fork_t *self;   /* this process's channel to its master */
+static int executed;       /* by a master that this process learnt of from the environment */
 static mln_fork_t *orphans;  /* closed, to be freed, and of no loop; under the lock */
 static __thread int walking; /* this thread goes through the list of workers */
 
@@ -95,6 +101,7 @@ void channel_after_fork_child(void)
 {
     lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     walking = 0;
+    executed = 0;
     if (self != NULL) { /* the parent's to its master */
         if (self->conn.sockfd >= 0)
             close(self->conn.sockfd);
@@ -119,10 +126,32 @@ mln_fork_t *channel_new(int fd)
 
 /* ---- this process's own ---- */
 
+/*
+ * A program that a master has executed is told of its channel twice: by its last argument, and by a variable of the
+ * environment, which this library and the Go package understand by themselves. The variable is not for the programs that
+ * this one starts in turn: they have another parent.
+ */
+static int inherited_channel(void)
+{
+    const char *text = getenv(CHANNEL_VARIABLE);
+    unsigned long long inode;
+    struct stat status;
+    int fd, master;
+
+    if (text == NULL || sscanf(text, "%*d:%d:%llu:%d", &fd, &inode, &master) != 3 || master != getppid() ||
+        fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode) || status.st_ino != inode)
+        return -1;
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    executed = 1;
+    return fd;
+}
+
 mln_fork_t *channel_self(void)
 {
-    if (self == NULL && (self = channel_new(-1)) != NULL)
+    if (self == NULL && (self = channel_new(-1)) != NULL) {
         self->pid = getpid();
+        self->conn.sockfd = inherited_channel();
+    }
     return self;
 }
 
@@ -322,7 +351,7 @@ static int append_frame(mln_fork_t *f, mln_u32_t type, const void *payload, mln_
     mln_u32_t header[2] = {(mln_u32_t)(sizeof type + len), type};
     mln_buf_t *buf;
 
-    if (f->priv->gone || f->priv->deaf) {
+    if (f->priv->gone || f->priv->deaf || f->priv->finishing) {
         errno = EPIPE;
         return -1;
     }
@@ -448,6 +477,16 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
         log_line(error, "%zu bytes for process %ld cannot be sent: %s", lost, (long)f->pid, strerror(error_number));
     if (result == M_C_NOTYET && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f) < 0)
         log_line(error, "cannot wait for process %ld to take more; the next message will try again", (long)f->pid);
+    if (result != M_C_NOTYET && f->priv->finishing)
+        (void)shutdown(f->conn.sockfd, SHUT_WR);
+}
+
+void channel_finish(mln_event_t *ev, mln_fork_t *f)
+{
+    pthread_mutex_lock(&lock);
+    f->priv->finishing = 1;
+    pthread_mutex_unlock(&lock);
+    write_channel(ev, f);
 }
 
 void channel_flush(mln_event_t *ev)
@@ -510,6 +549,67 @@ void channel_deliver(mln_event_t *ev, uint64_t generation)
     }
 }
 
+/* ---- how this process is ---- */
+
+/* How often a worker gives a sign of life in the time after which it would be taken for hung. */
+enum { BEATS = 4 };
+
+static void tell_master(mln_event_t *ev, char what)
+{
+    if (self != NULL && self->conn.sockfd >= 0 && send_frame(ev, ENGINE_CONTROL, &what, 1, self) != 0 && errno != EPIPE)
+        log_line(warn, "the master cannot be told how this worker is: %s", strerror(errno));
+}
+
+static void beat(mln_event_t *ev, void *data)
+{
+    int64_t every = (engine_settings()->heartbeat + BEATS - 1) / BEATS;
+
+    (void)data;
+    if (mln_tcp_conn_send_empty(&self->conn)) /* what moves is a sign of life itself */
+        tell_master(ev, ENGINE_CONTROL_BEAT);
+    if (mln_event_timer_set(ev, every > UINT32_MAX ? UINT32_MAX : (mln_u32_t)every, NULL, beat) == NULL)
+        log_line(error, "this worker cannot give signs of life, and will be taken for hung: %s", strerror(errno));
+}
+
+void channel_announce(mln_event_t *ev)
+{
+    if (!ev->announce)
+        return;
+    ev->announce = 0;
+    tell_master(ev, ENGINE_CONTROL_READY);
+    if (engine_settings()->heartbeat != 0)
+        beat(ev, NULL);
+}
+
+/* The master has asked this process to end. What it sent is written first; if that takes too long the master will see to it. */
+__attribute__((noreturn)) static void leave(mln_fork_t *f)
+{
+    struct pollfd writable = {.fd = f->conn.sockfd, .events = POLLOUT};
+    mln_size_t lost;
+    int result;
+
+    for (;;) {
+        pthread_mutex_lock(&lock);
+        result = write_out(f, &lost);
+        pthread_mutex_unlock(&lock);
+        if (result != M_C_NOTYET)
+            break;
+        (void)poll(&writable, 1, -1);
+    }
+    log_line(none, "the master has no more work for this process");
+    exit(0);
+}
+
+/* Whether the other end sends nothing more, but still reads. */
+static int half_closed(int fd)
+{
+    struct pollfd state = {.fd = fd};
+
+    while (poll(&state, 1, 0) < 0 && errno == EINTR)
+        ;
+    return (state.revents & POLLHUP) == 0;
+}
+
 /* The master is gone: so is what this process was for. */
 static void master_gone(const char *cause)
 {
@@ -525,6 +625,8 @@ void channel_closed(mln_event_t *ev, mln_fork_t *f, const char *cause)
     struct worker *w = f->priv->worker;
 
     (void)ev;
+    if (f == self && cause[0] == '\0' && half_closed(f->conn.sockfd))
+        leave(f);
     if (f == self)
         master_gone(cause);
     if (cause[0] != '\0')
@@ -566,8 +668,12 @@ void mln_fork_worker_set_events(mln_event_t *ev)
 {
     mln_fork_t *f = channel_self();
 
-    if (f != NULL && f->conn.sockfd >= 0 && channel_attach(ev, f) != 0)
+    if (f == NULL || f->conn.sockfd < 0)
+        return;
+    if (channel_attach(ev, f) != 0)
         log_line(error, "cannot watch the connection to the master: %s", strerror(errno));
+    else if (executed || engine_settings()->start_timeout != 0 || engine_settings()->heartbeat != 0)
+        ev->announce = 1;
 }
 
 void mln_fork_worker_events_set(mln_event_t *ev)

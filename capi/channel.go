@@ -145,6 +145,9 @@ func (ch *channel) receive() bool {
 	case n > 0:
 		ch.inbox.Added(n)
 		ch.received += n
+		if w := ch.loop.workers[ch.worker]; w != nil {
+			ch.loop.supervisor.Sign(w.life)
+		}
 		return ch.handOut()
 	case errno == unix.EAGAIN || errno == unix.EINTR:
 		return false
@@ -200,6 +203,10 @@ func (ch *channel) handOut() bool {
 		if !ok {
 			break
 		}
+		if frame.Type == ipc.Control {
+			ch.control(frame.Payload)
+			continue
+		}
 		out := &step.frames[n]
 		out._type = C.uint32_t(frame.Type)
 		out.length = C.uint32_t(len(frame.Payload))
@@ -219,6 +226,19 @@ func (ch *channel) handOut() bool {
 		return true
 	}
 	return false
+}
+
+// control takes what a worker says of itself.
+func (ch *channel) control(payload []byte) {
+	if w := ch.loop.workers[ch.worker]; w != nil && len(payload) == 1 && payload[0] == ipc.ControlReady {
+		ch.loop.supervisor.Ready(w.life)
+	}
+}
+
+// pending reports whether something has come that was not read yet.
+func (ch *channel) pending() bool {
+	n, err := unix.IoctlGetInt(ch.fd, unix.TIOCINQ)
+	return err == nil && n > 0
 }
 
 // close says that the channel is at its end. The C side detaches it.

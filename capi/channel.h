@@ -23,6 +23,7 @@ struct mln_fork_private_s {
     unsigned watched : 1;     /* its loop reads it */
     unsigned unsent : 1;      /* it is in a list of unsent ones */
     unsigned gone : 1;        /* closed: nothing may be done with it any more */
+    unsigned finishing : 1;   /* nothing more is sent, and the other end is told so when the queue is written */
     unsigned deaf : 1;        /* the other end takes nothing any more; it may still have sent something */
 };
 
@@ -36,6 +37,9 @@ void channel_detach(mln_fork_t *f);
 /* Closes it and has it freed when nobody can be using it. */
 void channel_close(mln_fork_t *f);
 
+/* The variable by which an executed program finds its channel: "index:descriptor:inode:master:files". See core/spawn. */
+#define CHANNEL_VARIABLE "MELON_WORKER"
+
 /* This process's channel to its master. */
 mln_fork_t *channel_self(void);
 /* In a child: fd leads to the master. */
@@ -48,6 +52,12 @@ void channel_set_queue_limit(mln_size_t bytes);
 void channel_deliver(mln_event_t *ev, uint64_t generation);
 void channel_writable(mln_event_t *ev, mln_fork_t *f);
 void channel_closed(mln_event_t *ev, mln_fork_t *f, const char *cause);
+
+/* Sends nothing more, and has the other end see that once it has got what is queued. */
+void channel_finish(mln_event_t *ev, mln_fork_t *f);
+
+/* Tells the master that this process is ready, if it wants to know, and that it lives, as often as it wants to know. */
+void channel_announce(mln_event_t *ev);
 
 /* Writes what was sent since the last time. */
 void channel_flush(mln_event_t *ev);

@@ -34,6 +34,7 @@ var maxPayload atomic.Uint32
 func engineConfigure(settings *C.struct_engine_settings) {
 	room(false)
 	maxPayload.Store(uint32(settings.max_payload))
+	setPolicy(settings)
 }
 
 // result is an error as the entries return it: 0, or -errno.

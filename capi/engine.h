@@ -32,9 +32,12 @@ enum step_kind {
     STEP_FRAMES,   /* `count` messages of the channel `target` (mln_fork_t *) are in `frames` */
     STEP_WRITABLE, /* the channel `target` takes bytes again */
     STEP_CLOSED,   /* the channel `target` is at its end; `text`, if not empty, says what its peer did wrong */
-    STEP_EXITED,   /* the process of `target` (struct worker *) is gone and reaped; `text` says how, `delay` is the
-                      wait before it is started again if it is supervised */
-    STEP_START     /* start a process for `target` (struct worker *) now */
+    STEP_EXITED,   /* the process of `target` (struct worker *) is gone and reaped; `text` says how; if `again`, another
+                      is started after `delay` */
+    STEP_START,    /* start a process for `target` (struct worker *) now */
+    STEP_DRAIN,    /* ask `target` (struct worker *) to end: it gets what is queued for it, then the end of its channel */
+    STEP_TELL,     /* `text` is what is to be said about `target` (struct worker *) */
+    STEP_STOPPED   /* no worker is left, and none will be started; `again`: because too many have failed */
 };
 
 /*
@@ -65,6 +68,7 @@ struct step {
     int32_t more;      /* more is known to be ready: the next call will not wait */
     int32_t fd;
     uint32_t count;
+    int32_t again;
     int64_t delay; /* milliseconds */
     uintptr_t fn;     /* a function, as a number like all that Go only passes on: */
     uintptr_t data;   /* programs pass small integers for pointers, which its runtime does not tolerate */
@@ -87,6 +91,18 @@ struct interest {
 /* What the engine is told once, before anything else. */
 struct engine_settings {
     uint32_t max_payload; /* bytes */
+    /* How workers are supervised; times in milliseconds. See core/fork, Policy. */
+    int64_t backoff_min, backoff_max, backoff_reset;
+    int64_t backoff_jitter; /* percent */
+    int64_t failure_limit, failure_window;
+    int64_t start_timeout, heartbeat;
+    int64_t drain_timeout, kill_timeout;
+};
+
+/* What a worker is, to its supervisor. */
+enum {
+    ENGINE_WORKER_ONCE = 1, /* it is not started again */
+    ENGINE_WORKER_MUTE = 2  /* it does not tell when it is ready, and gives no signs of life */
 };
 
 /* The Go entry points of one copy of the library. */
@@ -129,22 +145,31 @@ struct engine_table {
     /* One STEP_WRITABLE, please. */
     int (*channel_want_write)(int64_t loop, int fd, uintptr_t channel);
 
-    /* Watches the process of a worker. */
-    int (*worker_watch)(int64_t loop, uintptr_t worker, int pidfd);
+    /* Watches the process of a worker, which was started just now or was there already. */
+    int (*worker_watch)(int64_t loop, uintptr_t worker, int pidfd, int role);
     /* Its channel was closed from this side: end the process unless it ends by itself soon. */
     void (*worker_expire)(int64_t loop, uintptr_t worker);
-    /* It could not be started: a STEP_START comes later. */
-    void (*worker_retry)(int64_t loop, uintptr_t worker);
+    /* It has no process, or could not be started: a STEP_START comes now or later. */
+    void (*worker_retry)(int64_t loop, uintptr_t worker, int role);
     /* The loop forgets it. */
     void (*worker_forget)(int64_t loop, uintptr_t worker);
+    /* All workers of the loop are asked to end, and then made to; STEP_STOPPED comes when they have. */
+    void (*workers_stop)(int64_t loop);
 };
+
+/* The type of messages by which a worker tells its master how it is, and what it tells, in one byte; see core/ipc. */
+#define ENGINE_CONTROL UINT32_MAX
+enum { ENGINE_CONTROL_READY = 1, ENGINE_CONTROL_BEAT = 2 };
 
 /* The largest payload of a message where nothing is configured. */
 #define ENGINE_DEFAULT_MAX_PAYLOAD ((uint32_t)64 << 20)
 
 /* The largest payload of a message, in bytes. */
 uint32_t engine_max_payload(void);
-void engine_set_max_payload(uint32_t bytes);
+
+/* What the engine of this process, and those of its children, are told. */
+const struct engine_settings *engine_settings(void);
+void engine_set(const struct engine_settings *all);
 
 /* The engine of this process, loaded when needed; NULL, with errno set and a line in the log, when it cannot be had. */
 const struct engine_table *engine(void);

@@ -32,4 +32,5 @@ const struct engine_table _mln_engine = {
     .worker_expire = engineWorkerExpire,
     .worker_retry = engineWorkerRetry,
     .worker_forget = engineWorkerForget,
+    .workers_stop = engineWorkersStop,
 };

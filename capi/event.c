@@ -359,10 +359,20 @@ static void perform(mln_event_t *ev, uint64_t generation)
         channel_closed(ev, (mln_fork_t *)step->target, step->text);
         break;
     case STEP_EXITED:
-        worker_exited(ev, (struct worker *)step->target, step->text, step->delay);
+        worker_exited((struct worker *)step->target, step->text, step->again, step->delay);
         break;
     case STEP_START:
         worker_start_again(ev, (struct worker *)step->target);
+        break;
+    case STEP_DRAIN:
+        worker_drain(ev, (struct worker *)step->target);
+        break;
+    case STEP_TELL:
+        worker_tell((struct worker *)step->target, step->text);
+        break;
+    case STEP_STOPPED:
+        ev->failed = step->again;
+        mln_event_break_set(ev);
         break;
     default:
         break;
@@ -383,6 +393,7 @@ static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generat
         if (generation != engine_generation())
             return;
     }
+    channel_announce(ev);
     /* What a break left behind comes first. */
     __atomic_store_n(&step->pending, 1, __ATOMIC_SEQ_CST);
     channel_deliver(ev, generation);

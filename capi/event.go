@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"melon/core/event"
+	"melon/core/fork"
 )
 
 // A loop is the Go side of one mln_event_t.
@@ -25,25 +26,20 @@ type loop struct {
 	workers  map[uintptr]*worker  // by struct worker
 	backlog  []*channel           // have frames that were not handed out yet
 	ended    []*worker            // whose process is gone and whose channel is still to be read to its end
+	aside    *fork.Order          // taken from the supervisor and not carried out yet
+	spent    bool                 // too many of them have failed
 	kept     [][]byte             // memory of messages whose handlers are running
+
+	supervisor *fork.Supervisor // of the workers that the loop watches; nil: there were none
 }
 
 // A target is what a descriptor or a timer is registered for: a handler of the program, or something of the engine's.
 type target struct {
 	fn, data uintptr  // the program's
 	channel  *channel // a channel is ready
-	worker   *worker  // a pidfd is ready, or a worker's timer expired
-	purpose  purpose
+	worker   *worker  // a pidfd is ready, or, if armed, a worker's timer expired
+	armed    bool
 }
-
-// purpose tells a worker's timers apart.
-type purpose uint8
-
-const (
-	toWatch purpose = iota // not a timer
-	toStart
-	toKill
-)
 
 var (
 	loopsLock sync.Mutex
@@ -128,7 +124,7 @@ func engineLoopNext(handle C.int64_t) {
 		l.Collect(int(n))
 	}
 	l.advance()
-	if len(l.backlog) > 0 || len(l.ended) > 0 || step.kind != C.STEP_IDLE && l.Pending() {
+	if len(l.backlog) > 0 || len(l.ended) > 0 || l.aside != nil || step.kind != C.STEP_IDLE && l.Pending() {
 		step.more = 1
 	}
 }
@@ -143,7 +139,7 @@ func (l *loop) advance() {
 			return
 		}
 	}
-	if len(l.ended) > 0 && l.finish() {
+	if l.obey() || len(l.ended) > 0 && l.finish() {
 		return
 	}
 	wait := event.Hold
@@ -162,7 +158,7 @@ func (l *loop) advance() {
 			l.step.waited = 1 // also where the wait was but a look, for something is always ready
 			return
 		}
-		if l.act(&e) {
+		if l.act(&e) || l.obey() {
 			return
 		}
 	}
@@ -177,10 +173,10 @@ func (l *loop) act(e *event.Event[target]) bool {
 		return true
 	case t.channel != nil:
 		return t.channel.receive()
-	case t.worker != nil && t.purpose == toWatch:
-		return t.worker.reap()
+	case t.worker != nil && t.armed:
+		return t.worker.expired()
 	case t.worker != nil:
-		return t.worker.expired(t.purpose)
+		return t.worker.reap()
 	}
 	if e.Kind == event.Expired {
 		l.step.kind = C.STEP_TIMER

@@ -135,6 +135,28 @@ static void start_programs(const char *domain)
 
 /* ---- the public pieces ---- */
 
+/* What the engine is to know of the configuration. What is absent stays as it is. */
+static void read_settings(void)
+{
+    static const char time[] = "a number of milliseconds from 1 to 2147483647";
+    static const char time_or_none[] = "a number of milliseconds up to 2147483647; 0: no limit";
+    struct engine_settings s = *engine_settings();
+
+    s.max_payload = (uint32_t)number("ipc_message_max", 1, UINT32_MAX - 4, ENGINE_DEFAULT_MAX_PAYLOAD,
+                                     "a number of bytes from 1 to 4294967291");
+    s.backoff_min = number("worker_backoff_min", 1, INT32_MAX, s.backoff_min, time);
+    s.backoff_max = number("worker_backoff_max", 1, INT32_MAX, s.backoff_max, time);
+    s.backoff_reset = number("worker_backoff_reset", 1, INT32_MAX, s.backoff_reset, time);
+    s.backoff_jitter = number("worker_backoff_jitter", 0, 100, s.backoff_jitter, "a percentage from 0 to 100");
+    s.failure_limit = number("worker_failure_limit", 0, INT32_MAX, s.failure_limit, "a number of failures; 0: no limit");
+    s.failure_window = number("worker_failure_window", 1, INT32_MAX, s.failure_window, time);
+    s.start_timeout = number("worker_start_timeout", 0, INT32_MAX, s.start_timeout, time_or_none);
+    s.heartbeat = number("worker_heartbeat", 0, INT32_MAX, s.heartbeat, time_or_none);
+    s.drain_timeout = number("worker_drain_timeout", 1, INT32_MAX, s.drain_timeout, time);
+    s.kill_timeout = number("worker_kill_timeout", 1, INT32_MAX, s.kill_timeout, time);
+    engine_set(&s);
+}
+
 int mln_fork_prepare(void)
 {
     struct sigaction now;
@@ -144,8 +166,7 @@ int mln_fork_prepare(void)
     /* A write to a worker that has just gone is no reason to die. */
     if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
         (void)signal(SIGPIPE, SIG_IGN);
-    engine_set_max_payload((uint32_t)number("ipc_message_max", 1, UINT32_MAX - 4, ENGINE_DEFAULT_MAX_PAYLOAD,
-                                            "a number of bytes from 1 to 4294967291"));
+    read_settings();
     channel_set_queue_limit((mln_size_t)number("ipc_queue_limit", 0, INT64_MAX, 0, "a number of bytes; 0: no limit"));
     return handlers_collect();
 }
@@ -198,6 +219,38 @@ static void reload(mln_event_t *ev, int signo, void *data)
     (void)mln_fork_scan_all(ev, send_reload, NULL);
 }
 
+/* ---- stop ---- */
+
+/* In loop context, in the master. Whoever asks twice does not want to wait. */
+static void stop(mln_event_t *ev, int signo, void *data)
+{
+    static int asked;
+
+    (void)data;
+    if (asked++ != 0) {
+        log_line(report, "signal %d again: the workers are not waited for", signo);
+        mln_event_break_set(ev);
+        return;
+    }
+    log_line(report, "signal %d: the workers are asked to end", signo);
+    worker_stop_all(ev);
+}
+
+/* SIGTERM and SIGINT stop the group, unless the program handles or ignores them. */
+static int stop_by_signals(mln_event_t *ev)
+{
+    static const int signals[] = {SIGTERM, SIGINT};
+    struct sigaction now;
+
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; ++i)
+        if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL &&
+            mln_event_set_signal(ev, M_EV_SET, signals[i], NULL, stop) != 0)
+            return -1;
+    /* A terminal sends SIGINT to the workers, too. They end when the master has no more work for them. */
+    worker_ignore_signal(SIGINT);
+    return 0;
+}
+
 /* ---- the flow ---- */
 
 /* Also of a worker that one of its kind has forked: the child goes on as one, too. */
@@ -228,7 +281,7 @@ static int run_master(const struct framework *fw)
 
     /* Before the first fork: from now on the signal ends neither the master nor a worker. */
     worker_ignore_signal(SIGUSR2);
-    if (ev == NULL || mln_event_set_signal(ev, M_EV_SET, SIGUSR2, NULL, reload) != 0) {
+    if (ev == NULL || mln_event_set_signal(ev, M_EV_SET, SIGUSR2, NULL, reload) != 0 || stop_by_signals(ev) != 0) {
         log_line(error, "the master has no event loop: %s", strerror(errno));
         return -1;
     }
@@ -244,8 +297,9 @@ static int run_master(const struct framework *fw)
     if (generation != engine_generation())
         return run_worker(ev, fw);
     worker_end_all();
+    result = ev->failed ? -1 : 0;
     mln_event_free(ev);
-    return 0;
+    return result;
 }
 
 static int init(const struct framework *fw)

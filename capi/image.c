@@ -47,7 +47,10 @@ struct image {
 
 static const struct engine_table *table = &_mln_engine;
 static uint64_t generation;
-static struct engine_settings settings;
+static struct engine_settings settings = {
+    .backoff_min = 100, .backoff_max = 30000, .backoff_reset = 1000, .failure_window = 60000,
+    .drain_timeout = 1000, .kill_timeout = 1000,
+};
 static __thread const struct engine_table *met; /* whose runtime knows this thread */
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 
@@ -135,9 +138,14 @@ const struct engine_table *engine_loaded(void)
     return table;
 }
 
-void engine_set_max_payload(uint32_t bytes)
+const struct engine_settings *engine_settings(void)
 {
-    settings.max_payload = bytes;
+    return &settings;
+}
+
+void engine_set(const struct engine_settings *all)
+{
+    settings = *all;
     if (engine_loaded() != NULL)
         table->configure(&settings);
 }

@@ -34,6 +34,8 @@ struct mln_event_s {
     uint32_t next_frame;    /* the first of them that no handler has seen */
     mln_fork_t *unsent;     /* channels with bytes to be written; under the channel lock */
     mln_fork_t *buried;     /* closed channels, to be freed when no handler can be using them; likewise */
+    int failed;             /* it was broken because too many workers have failed */
+    int announce;           /* the master is to be told when this loop is first dispatched */
     int serves;             /* it has had to do with a channel or a worker */
 
     struct signal_watch *watches; /* handlers of signals, in the order in which they were added */

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -39,12 +40,12 @@ static mln_u64_t serials;
 
 static clr_handler clear_handler;
 static void *clear_data;
-static int ignored_signal;
+static sigset_t ignored_signals;
 static __thread int executing; /* the fork under way in this thread is followed by exec */
 
 void worker_ignore_signal(int signo)
 {
-    ignored_signal = signo;
+    sigaddset(&ignored_signals, signo);
 }
 
 void mln_set_resource_clear_handler(clr_handler handler, void *data)
@@ -227,6 +228,11 @@ int mln_fork_iterate(mln_event_t *ev, fork_iterate_handler handler, void *data)
 
 /* ---- watching ---- */
 
+static int role_of(const struct worker *w)
+{
+    return (w->stype == M_PST_DFL ? ENGINE_WORKER_ONCE : 0) | (w->etype == M_PET_EXE ? ENGINE_WORKER_MUTE : 0);
+}
+
 int worker_watch(struct worker *w, mln_event_t *ev)
 {
     const struct engine_table *go = loop_engine(ev), *other;
@@ -246,8 +252,8 @@ int worker_watch(struct worker *w, mln_event_t *ev)
     if (w->watched)
         return 0;
     if (w->pidfd < 0) {
-        go->worker_retry(ev->handle, (uintptr_t)w);
-    } else if ((code = go->worker_watch(ev->handle, (uintptr_t)w, w->pidfd)) < 0) {
+        go->worker_retry(ev->handle, (uintptr_t)w, role_of(w));
+    } else if ((code = go->worker_watch(ev->handle, (uintptr_t)w, w->pidfd, role_of(w))) < 0) {
         errno = -code;
         return -1;
     }
@@ -301,7 +307,9 @@ struct launch {
     int status[2]; /* by which the child tells why it could not execute; -1, -1 for a plain worker */
     mln_fork_t *channel;
     char **argv;
+    char **environment;
     char fd_text[16];
+    char channel_text[128];
 };
 
 static void close_pair(int *pair)
@@ -324,7 +332,28 @@ static void abandon(struct launch *launch)
     close_pair(launch->pair);
     close_pair(launch->status);
     free(launch->argv);
+    free(launch->environment);
     errno = saved;
+}
+
+/* The environment of an executed program: this process's, and where its channel is. */
+static int describe_channel(struct launch *launch)
+{
+    static const char variable[] = CHANNEL_VARIABLE "=";
+    struct stat status;
+    size_t n = 0, kept = 0;
+
+    while (environ != NULL && environ[n] != NULL)
+        ++n;
+    if (fstat(launch->pair[1], &status) != 0 || (launch->environment = calloc(n + 2, sizeof *environ)) == NULL)
+        return -1;
+    for (size_t i = 0; i < n; ++i)
+        if (strncmp(environ[i], variable, sizeof variable - 1) != 0)
+            launch->environment[kept++] = environ[i];
+    snprintf(launch->channel_text, sizeof launch->channel_text, "%s0:%d:%llu:%ld:0", variable, launch->pair[1],
+             (unsigned long long)status.st_ino, (long)getpid());
+    launch->environment[kept] = launch->channel_text;
+    return 0;
 }
 
 static int prepare(struct launch *launch, const struct worker *w)
@@ -336,7 +365,7 @@ static int prepare(struct launch *launch, const struct worker *w)
         (launch->channel = channel_new(launch->pair[0])) == NULL)
         goto fail;
     if (w->etype == M_PET_EXE) {
-        if (pipe2(launch->status, O_CLOEXEC) != 0 ||
+        if (pipe2(launch->status, O_CLOEXEC) != 0 || describe_channel(launch) != 0 ||
             (launch->argv = calloc((size_t)w->n_args + 2, sizeof *launch->argv)) == NULL)
             goto fail;
         memcpy(launch->argv, w->args, w->n_args * sizeof *launch->argv);
@@ -382,7 +411,7 @@ __attribute__((noreturn)) static void run_program(struct launch *launch, const s
     close_on_exec_but(launch->pair[1]);
     reset_handlers();
     pthread_sigmask(SIG_SETMASK, mask, NULL);
-    execv(launch->argv[0], launch->argv);
+    execve(launch->argv[0], launch->argv, launch->environment);
     error_number = errno;
     (void)!write(launch->status[1], &error_number, sizeof error_number);
     _exit(1);
@@ -425,8 +454,9 @@ static void become_worker(struct launch *launch, const sigset_t *mask)
     launch->pair[0] = launch->pair[1] = -1;
     abandon(launch);
     handlers_drop_master(); /* only here: a daemon is still the master that its parent was going to be */
-    if (ignored_signal != 0 && sigaction(ignored_signal, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
-        (void)signal(ignored_signal, SIG_IGN);
+    for (int signo = 1; signo < NSIG; ++signo)
+        if (sigismember(&ignored_signals, signo) == 1 && sigaction(signo, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+            (void)signal(signo, SIG_IGN);
     pthread_sigmask(SIG_SETMASK, mask, NULL);
     if (clear_handler != NULL)
         clear_handler(clear_data);
@@ -563,10 +593,37 @@ void worker_start_again(mln_event_t *ev, struct worker *w)
     }
     log_line(error, "cannot start a worker again: %s; it will be tried later", strerror(errno));
     if ((go = loop_engine(ev)) != NULL)
-        go->worker_retry(ev->handle, (uintptr_t)w);
+        go->worker_retry(ev->handle, (uintptr_t)w, role_of(w));
 }
 
 /* ---- ending ---- */
+
+static const char *name_of(const struct worker *w)
+{
+    return w->etype == M_PET_EXE ? w->args[0] : "plain";
+}
+
+void worker_tell(const struct worker *w, const char *what)
+{
+    if (w->pid != 0)
+        log_line(error, "worker %ld (%s) %s", (long)w->pid, name_of(w), what);
+    else
+        log_line(error, "the worker (%s) %s", name_of(w), what);
+}
+
+void worker_drain(mln_event_t *ev, struct worker *w)
+{
+    if (w->channel != NULL)
+        channel_finish(ev, w->channel);
+}
+
+void worker_stop_all(mln_event_t *ev)
+{
+    const struct engine_table *go = loop_engine(ev);
+
+    if (go != NULL)
+        go->workers_stop(ev->handle);
+}
 
 void worker_channel_closed(struct worker *w, int force)
 {
@@ -594,17 +651,14 @@ void mln_fork_socketpair_close_handler(mln_event_t *ev, mln_fork_t *f, int fd)
     mln_socketpair_close_handler(ev, f, fd);
 }
 
-void worker_exited(mln_event_t *ev, struct worker *w, const char *how, int64_t delay)
+void worker_exited(struct worker *w, const char *how, int again, int64_t delay)
 {
-    const char *name = w->etype == M_PET_EXE ? w->args[0] : "plain";
-
-    (void)ev;
-    if (w->stype == M_PST_DFL)
-        log_line(report, "worker %ld (%s) %s", (long)w->pid, name, how);
+    if (!again)
+        log_line(report, "worker %ld (%s) %s", (long)w->pid, name_of(w), how);
     else if (delay == 0)
-        log_line(report, "worker %ld (%s) %s; another is started", (long)w->pid, name, how);
+        log_line(report, "worker %ld (%s) %s; another is started", (long)w->pid, name_of(w), how);
     else
-        log_line(report, "worker %ld (%s) %s; another is started in %lld ms", (long)w->pid, name, how, (long long)delay);
+        log_line(report, "worker %ld (%s) %s; another is started in %lld ms", (long)w->pid, name_of(w), how, (long long)delay);
     close_channel(w);
     close(w->pidfd);
     w->pidfd = -1;

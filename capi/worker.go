@@ -6,6 +6,9 @@ package main
 import "C"
 
 import (
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,40 +17,85 @@ import (
 	"melon/core/fork"
 )
 
-// expiry is how long a process may live on after its channel was closed from this side.
-const expiry = time.Second
-
-// A worker is the Go side of one struct worker: the end of its process, and when the next one starts.
+// A worker is the Go side of one struct worker: a place, and the process that has it now. What is to be done with it is
+// decided by the supervisor of the loop that watches it.
 type worker struct {
-	loop    *loop
-	c       uintptr // struct worker
-	pidfd   int     // -1: no process
-	started time.Time
-	backoff fork.Backoff
-	timer   event.TimerID // for the start of the next process, or the end of this one
-	status  fork.Status
-	left    int // bytes that it sent before it ended and that were not read yet
+	loop   *loop
+	c      uintptr // struct worker
+	life   *fork.Process
+	pidfd  int           // -1: no process
+	timer  event.TimerID // for what the supervisor has armed
+	status fork.Status
+	left   int // bytes that it sent before it ended and that were not read yet
 }
 
-func (l *loop) workerOf(c C.uintptr_t) *worker {
-	w := l.workers[uintptr(c)]
-	if w == nil {
-		w = &worker{loop: l, c: uintptr(c), pidfd: -1}
-		l.workers[w.c] = w
+// policy is what the configuration says about workers.
+var policy atomic.Pointer[fork.Policy]
+
+// setPolicy takes the settings over for loops that come to watch workers from now on.
+func setPolicy(s *C.struct_engine_settings) {
+	ms := func(n C.int64_t) time.Duration { return time.Duration(n) * time.Millisecond }
+	p := &fork.Policy{
+		Backoff: fork.Backoff{Least: ms(s.backoff_min), Most: ms(s.backoff_max), Stable: ms(s.backoff_reset),
+			Jitter: float64(s.backoff_jitter) / 100},
+		Budget:       fork.Budget{Failures: int(s.failure_limit), Within: ms(s.failure_window)},
+		StartTimeout: ms(s.start_timeout),
+		Heartbeat:    ms(s.heartbeat),
+		AbortTimeout: ms(s.kill_timeout),
+		DrainTimeout: ms(s.drain_timeout),
+		TermTimeout:  ms(s.kill_timeout),
 	}
-	return w
+	if s.backoff_jitter == 0 {
+		p.Backoff.Jitter = -1 // 0 has a meaning of its own there
+	}
+	policy.Store(p)
+}
+
+func (l *loop) supervise() *fork.Supervisor {
+	if l.supervisor == nil {
+		l.supervisor = fork.NewSupervisor(*policy.Load(), time.Now, rand.Float64)
+	}
+	return l.supervisor
 }
 
 // engineWorkerWatch is the entry worker_watch of struct engine_table.
 //
 //export engineWorkerWatch
-func engineWorkerWatch(handle C.int64_t, c C.uintptr_t, pidfd C.int) C.int {
+func engineWorkerWatch(handle C.int64_t, c C.uintptr_t, pidfd C.int, role C.int) C.int {
 	room(false)
-	w := loopOf(handle).workerOf(c)
-	w.pidfd, w.started = int(pidfd), time.Now()
-	return result(w.loop.Set(w.pidfd, event.Registration[target]{
+	l := loopOf(handle)
+	s := l.supervise()
+	w := l.workers[uintptr(c)]
+	if w == nil {
+		w = &worker{loop: l, c: uintptr(c), life: s.Adopt(roleOf(role))}
+		w.life.Owner, w.life.Place().Owner = w, w
+		l.workers[w.c] = w
+	} else {
+		s.Started(w.life)
+	}
+	w.pidfd = int(pidfd)
+	return result(l.Set(w.pidfd, event.Registration[target]{
 		Directions: event.Read, Timeout: event.NoTimeout, Target: target{worker: w},
 	}))
+}
+
+func roleOf(role C.int) fork.Role {
+	return fork.Role{Once: role&C.ENGINE_WORKER_ONCE != 0, Mute: role&C.ENGINE_WORKER_MUTE != 0}
+}
+
+// engineWorkerRetry is the entry worker_retry of struct engine_table.
+//
+//export engineWorkerRetry
+func engineWorkerRetry(handle C.int64_t, c C.uintptr_t, role C.int) {
+	room(false)
+	l := loopOf(handle)
+	if w := l.workers[uintptr(c)]; w != nil {
+		l.supervise().Failed(w.life, nil)
+		return
+	}
+	w := &worker{loop: l, c: uintptr(c), pidfd: -1, life: l.supervise().Add(roleOf(role))}
+	w.life.Place().Owner = w
+	l.workers[w.c] = w
 }
 
 // engineWorkerExpire is the entry worker_expire of struct engine_table.
@@ -55,18 +103,10 @@ func engineWorkerWatch(handle C.int64_t, c C.uintptr_t, pidfd C.int) C.int {
 //export engineWorkerExpire
 func engineWorkerExpire(handle C.int64_t, c C.uintptr_t) {
 	room(false)
-	if w := loopOf(handle).workerOf(c); w.pidfd >= 0 {
-		w.after(expiry, toKill)
+	l := loopOf(handle)
+	if w := l.workers[uintptr(c)]; w != nil {
+		l.supervise().End(w.life)
 	}
-}
-
-// engineWorkerRetry is the entry worker_retry of struct engine_table.
-//
-//export engineWorkerRetry
-func engineWorkerRetry(handle C.int64_t, c C.uintptr_t) {
-	room(false)
-	w := loopOf(handle).workerOf(c)
-	w.after(w.backoff.Failed(0), toStart)
 }
 
 // engineWorkerForget is the entry worker_forget of struct engine_table.
@@ -90,11 +130,103 @@ func engineWorkerForget(handle C.int64_t, c C.uintptr_t) {
 			break
 		}
 	}
+	w.c = 0 // what was ordered for it is not done any more
+	l.supervise().Remove(w.life.Place())
+	l.supervise().Exited(w.life, fork.Status{})
 }
 
-func (w *worker) after(d time.Duration, p purpose) {
-	w.loop.Cancel(w.timer)
-	w.timer = w.loop.After(d, target{worker: w, purpose: p})
+// engineWorkersStop is the entry workers_stop of struct engine_table.
+//
+//export engineWorkersStop
+func engineWorkersStop(handle C.int64_t) {
+	room(false)
+	loopOf(handle).supervise().Stop()
+}
+
+// obey carries out what the supervisor orders, up to the next thing that is for the C side. It reports whether there was
+// such a thing.
+func (l *loop) obey() bool {
+	if l.supervisor == nil {
+		return false
+	}
+	for {
+		order, ok := l.nextOrder()
+		if !ok {
+			return false
+		}
+		if order.Do == fork.Done {
+			l.step.kind, l.step.again = C.STEP_STOPPED, 0
+			if l.spent {
+				l.step.again = 1
+			}
+			return true
+		}
+		w := order.Process.Place().Owner.(*worker)
+		if w.c == 0 {
+			continue
+		}
+		w.life = order.Process
+		switch order.Do {
+		case fork.Start:
+			return l.stepFor(C.STEP_START, w)
+		case fork.Drain:
+			return l.stepFor(C.STEP_DRAIN, w)
+		case fork.Kill:
+			_ = unix.PidfdSendSignal(w.pidfd, order.Signal, nil, 0) // it may have ended meanwhile
+		case fork.Arm:
+			l.Cancel(w.timer)
+			w.timer = l.After(order.After, target{worker: w, armed: true})
+		case fork.Tell:
+			if l.tell(&order, w) {
+				return true
+			}
+		}
+	}
+}
+
+// nextOrder returns the next order, of which one may have been put aside.
+func (l *loop) nextOrder() (fork.Order, bool) {
+	if aside := l.aside; aside != nil {
+		l.aside = nil
+		return *aside, true
+	}
+	return l.supervisor.Next()
+}
+
+func (l *loop) stepFor(kind C.int32_t, w *worker) bool {
+	l.step.kind, l.step.target = kind, C.uintptr_t(w.c)
+	return true
+}
+
+// tell makes a step of what is to be told; false where nobody wants to know.
+func (l *loop) tell(order *fork.Order, w *worker) bool {
+	switch order.Event {
+	case fork.Exited:
+		l.step.delay, l.step.again = 0, 0
+		if next, ok := l.nextOrder(); ok {
+			if next.Do == fork.Tell && next.Event == fork.Restarting {
+				l.step.delay, l.step.again = C.int64_t(next.After.Milliseconds()), 1
+			} else {
+				l.aside = &next
+			}
+		}
+		l.say(order.Status.String())
+		return l.stepFor(C.STEP_EXITED, w)
+	case fork.Unready:
+		l.say("is not ready after " + l.supervisor.Policy().StartTimeout.String() + " (worker_start_timeout); it is sent SIGABRT")
+	case fork.Hung:
+		l.say("has given no sign of life for " + l.supervisor.Policy().Heartbeat.String() + " (worker_heartbeat); it is sent SIGABRT")
+	case fork.Signalled:
+		l.say("does not end; it is sent signal " + strconv.Itoa(int(order.Signal)) + " (" + order.Signal.String() + ")")
+	case fork.BudgetSpent:
+		l.spent = true
+		budget := l.supervisor.Policy().Budget
+		l.say("was one failure too many: more than " + strconv.Itoa(budget.Failures) + " in " + budget.Within.String() +
+			" (worker_failure_limit, worker_failure_window), and all are stopped; it " + order.Status.String())
+	default:
+		return false
+	}
+	return l.stepFor(C.STEP_TELL, w)
 }
 
 // reap is called when the process has ended. What it sent before is delivered first.
@@ -127,12 +259,8 @@ func (l *loop) finish() bool {
 	}
 	l.ended = l.ended[1:]
 	w.pidfd = -1
-	wait := w.backoff.Failed(time.Since(w.started))
-	step := l.step
-	step.kind, step.target, step.delay = C.STEP_EXITED, C.uintptr_t(w.c), C.int64_t(wait.Milliseconds())
-	l.say(w.status.String())
-	w.after(wait, toStart)
-	return true
+	l.supervisor.Exited(w.life, w.status)
+	return l.obey()
 }
 
 func (l *loop) channelOf(w *worker) *channel {
@@ -144,14 +272,11 @@ func (l *loop) channelOf(w *worker) *channel {
 	return nil
 }
 
-// expired is called when the worker's timer is.
-func (w *worker) expired(p purpose) bool {
-	switch {
-	case p == toKill && w.pidfd >= 0:
-		_ = unix.PidfdSendSignal(w.pidfd, unix.SIGKILL, nil, 0) // it may have ended meanwhile
-	case p == toStart && w.pidfd < 0:
-		w.loop.step.kind, w.loop.step.target = C.STEP_START, C.uintptr_t(w.c)
-		return true
+// expired is called when the time that was armed for the worker has passed. It reports whether that made a step.
+func (w *worker) expired() bool {
+	if ch := w.loop.channelOf(w); ch != nil && ch.pending() {
+		w.loop.supervisor.Sign(w.life) // this process may have been stopped itself
 	}
-	return false
+	w.loop.supervisor.Expired(w.life)
+	return w.loop.obey()
 }

@@ -24,8 +24,10 @@ struct worker {
 int worker_watch(struct worker *w, mln_event_t *ev);
 
 /* Steps of the dispatch loop; see enum step_kind. */
-void worker_exited(mln_event_t *ev, struct worker *w, const char *how, int64_t delay);
+void worker_exited(struct worker *w, const char *how, int again, int64_t delay);
 void worker_start_again(mln_event_t *ev, struct worker *w);
+void worker_drain(mln_event_t *ev, struct worker *w);
+void worker_tell(const struct worker *w, const char *what);
 
 void worker_loop_gone(mln_event_t *ev);
 
@@ -38,7 +40,10 @@ int worker_start_program(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_
 /* Closes every channel, which ends plain workers, gives the processes a second, kills the rest, and forgets them all. */
 void worker_end_all(void);
 
-/* Plain workers ignore this signal from their first instruction on; 0: none. */
+/* Asks all workers of the loop to end, and sees to it that they do. The loop is broken when they have. */
+void worker_stop_all(mln_event_t *ev);
+
+/* Plain workers ignore this signal, too, from their first instruction on, unless the program handles it. */
 void worker_ignore_signal(int signo);
 
 /* Around a fork. */

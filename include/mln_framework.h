@@ -12,6 +12,20 @@
  * - `log_path "FILE"` and `log_level "NAME"` are the log's; see mln_log_init() in mln_log.h.
  * - `ipc_message_max N` is the size of the largest message in bytes; absent: 64 MiB.
  * - `ipc_queue_limit N` is how many bytes may wait to be sent on one connection; absent or 0: no limit.
+ * - `worker_backoff_min N`, `worker_backoff_max N`: the pause before a worker that failed twice in a row is started again,
+ *   doubled each further time, and where that ends, in milliseconds; absent: 100 and 30000.
+ * - `worker_backoff_reset N`: a worker that lived so long, in milliseconds, is started again at once; absent: 1000.
+ * - `worker_backoff_jitter N`: so many percent of each pause are left to chance; absent: 0.
+ * - `worker_failure_limit N`, `worker_failure_window N`: more than so many failures in so many milliseconds end the group;
+ *   absent: any number, and 60000.
+ * - `worker_start_timeout N`: a plain worker that does not dispatch its loop within so many milliseconds is ended by SIGABRT
+ *   and replaced; absent or 0: it may take any time.
+ * - `worker_heartbeat N`: a plain worker whose loop is stuck for so many milliseconds is ended by SIGABRT and replaced;
+ *   absent or 0: it may take any time.
+ * - `worker_drain_timeout N`, `worker_kill_timeout N`: a worker that was asked to end is sent SIGTERM after the first, and
+ *   SIGKILL after the second of these times in milliseconds; absent: 1000 each.
+ *
+ * The commands `ipc_*` and `worker_*` are read once, before the first fork.
  *
  * The domain `proc_exec` (or `exec_proc`) lists programs to be started as workers: `keepalive "PATH" "ARGUMENT" ...;` for one
  * that is started again whenever it ends, `default "PATH" "ARGUMENT" ...;` for one that is not.
@@ -19,7 +33,9 @@
  * The words `--help`, `--version`, `--reload` and `--stop` on the command line act on the program that runs already, or
  * print something, and end the process; see mln_boot_params() in mln_tools.h.
  *
- * When the master's loop is broken, the master ends its workers before it returns.
+ * When the master's loop is broken, the master ends its workers before it returns. SIGTERM and SIGINT to the master stop the
+ * group gracefully, unless the program handles or ignores them: each worker gets what was sent to it, ends, and its last
+ * messages are handled. The second such signal does not wait for them.
  */
 #ifndef __MLN_FRAMEWORK_H
 #define __MLN_FRAMEWORK_H
@@ -62,7 +78,8 @@ struct mln_framework_attr {
  * A value of `framework` or `worker_proc` that cannot be obeyed ends the process with status 1 and a message.
  *
  * @param attr what to call; read during the call only, and the caller's.
- * @return 0 without the framework, and in a process whose loop was broken; -1 when something failed, which the log says.
+ * @return 0 without the framework, after a stop, and in a process whose loop was broken; -1 when something failed, which the
+ * log says, or when workers failed more often than worker_failure_limit allows.
  */
 int mln_framework_init(struct mln_framework_attr *attr);
 

@@ -185,6 +185,9 @@ func (s *Supervisor) tell(event Event, p *Process) {
 	s.order(Order{Do: Tell, Event: event, Process: p})
 }
 
+// Policy returns what the supervisor was made with.
+func (s *Supervisor) Policy() Policy { return s.policy }
+
 // Living returns how many processes were started and have not ended.
 func (s *Supervisor) Living() int { return s.living }
 

@@ -20,6 +20,17 @@ CHECK_UNUSED static inline void configure(const char *key, mln_conf_item_t *item
     CHECK_INT(cc->update(cc, item, 1), 0);
 }
 
+/* In global_init: sets a key to a number. */
+CHECK_UNUSED static inline void configure_number(const char *key, long n)
+{
+    mln_conf_item_t item;
+
+    memset(&item, 0, sizeof item);
+    item.type = CONF_INT;
+    item.val.i = n;
+    configure(key, &item);
+}
+
 /* In global_init: switches the framework on, with so many plain workers. */
 CHECK_UNUSED static inline void configure_workers(int n)
 {

@@ -96,7 +96,7 @@ static void verify_log(const char *path)
                  cases[i].cause);
         scratch_expect_part(path, line);
         snprintf(line, sizeof line, "worker %ld (/proc/self/exe) %s", (long)pids[i],
-                 i == STUBBORN ? "was killed by signal 9" : "exited with status 0");
+                 i == STUBBORN ? "was killed by signal 15" : "exited with status 0");
         scratch_expect_part(path, line);
     }
 }
