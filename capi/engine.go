@@ -18,6 +18,7 @@ import "C"
 
 import (
 	"errors"
+	"runtime"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +36,9 @@ func engineConfigure(settings *C.struct_engine_settings) {
 	room(false)
 	maxPayload.Store(uint32(settings.max_payload))
 	setPolicy(settings)
+	if settings.all_processors != 0 {
+		runtime.GOMAXPROCS(runtime.NumCPU())
+	}
 }
 
 // result is an error as the entries return it: 0, or -errno.

@@ -88,9 +88,12 @@ struct interest {
     uintptr_t data;
 };
 
+struct copy_orders;
+
 /* What the engine is told once, before anything else. */
 struct engine_settings {
-    uint32_t max_payload; /* bytes */
+    uint32_t max_payload;    /* bytes */
+    uint32_t all_processors; /* it was started with one, and is to use all from now on */
     /* How workers are supervised; times in milliseconds. See core/fork, Policy. */
     int64_t backoff_min, backoff_max, backoff_reset;
     int64_t backoff_jitter; /* percent */
@@ -109,6 +112,9 @@ enum {
 struct engine_table {
     /* Tells builds apart: a process must not mix two. */
     const char *build;
+
+    /* Orders for this copy's C part; see copy.h. */
+    struct copy_orders *orders;
 
     void (*configure)(struct engine_settings *settings);
 
@@ -184,13 +190,16 @@ const struct engine_table *engine_loaded(void);
 uint64_t engine_generation(void);
 
 /*
- * Makes sure that a child of this process can have an engine of its own: the image of the library is at hand and may be
- * executed, and there is address space for a second runtime. 0, or -1 with errno and a line in the log.
+ * Makes sure that a child of this process can have an engine of its own: a copy of the library is loaded for it, and there is
+ * address space for a second runtime. 0, or -1 with errno and a line in the log.
  */
 int engine_prepare_fork(void);
 
+/* Loads that copy now, if it can be had, and not at the first fork: the loader may be busy by then. */
+void engine_expect_forks(void);
+
 /*
- * In a child made by fork: forgets the parent's engine and loads a fresh one. 0, or -1 with errno and a line in the log.
+ * In a child made by fork: forgets the parent's engine and starts a fresh one. 0, or -1 with errno and a line in the log.
  */
 int engine_renew(void);
 

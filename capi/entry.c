@@ -2,6 +2,7 @@
  * entry.c - the table of this copy's Go entry points: the one private symbol by which one copy of the library finds
  * another.
  */
+#include "copy.h"
 #include "engine.h"
 #include "_cgo_export.h"
 
@@ -9,10 +10,13 @@
 #define MLN_BUILD "development"
 #endif
 
+extern struct copy_orders engine_orders;
+
 __attribute__((visibility("default"))) extern const struct engine_table _mln_engine;
 
 const struct engine_table _mln_engine = {
     .build = MLN_BUILD,
+    .orders = &engine_orders,
     .configure = engineConfigure,
     .conf_parse = engineConfParse,
     .loop_new = engineLoopNew,

@@ -163,6 +163,7 @@ int mln_fork_prepare(void)
 
     if (engine() == NULL)
         return -1;
+    engine_expect_forks();
     /* A write to a worker that has just gone is no reason to die. */
     if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
         (void)signal(SIGPIPE, SIG_IGN);

@@ -21,9 +21,7 @@
 
 #include "gothread.h"
 
-typedef int creator(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-
-static creator *create;
+static gothread_creator *create;
 
 static void put_mask_right(int signo, siginfo_t *info, void *context)
 {
@@ -40,15 +38,21 @@ static void put_mask_right(int signo, siginfo_t *info, void *context)
         (void)sigdelset(mask, needed[i]);
 }
 
-void gothread_prepare(void)
+void gothread_prepare(gothread_creator *known)
 {
     struct sigaction action = {.sa_sigaction = put_mask_right, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
 
-    create = (creator *)dlsym(RTLD_DEFAULT, "pthread_create"); /* the C library's, or a sanitizer's around it */
+    if ((create = known) == NULL)
+        create = (gothread_creator *)dlsym(RTLD_DEFAULT, "pthread_create"); /* the C library's, or a sanitizer's around it */
     if (create == pthread_create) /* linked into a program, instead of a library that hides it */
-        create = (creator *)dlsym(RTLD_NEXT, "pthread_create");
+        create = (gothread_creator *)dlsym(RTLD_NEXT, "pthread_create");
     sigfillset(&action.sa_mask);
     (void)sigaction(SIGSTKFLT, &action, NULL);
+}
+
+gothread_creator *gothread_create(void)
+{
+    return create;
 }
 
 struct beginning {

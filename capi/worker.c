@@ -28,9 +28,6 @@
 /* How long a program may take from fork to exec before the master goes on without knowing. */
 enum { EXEC_WAIT_MS = 5000 };
 
-/* How long a worker may take to come up. */
-enum { START_LIMIT_S = 10 };
-
 /* How long workers may take to end when their master has no more use for them. */
 enum { END_WAIT_MS = 1000 };
 
@@ -417,29 +414,6 @@ __attribute__((noreturn)) static void run_program(struct launch *launch, const s
     _exit(1);
 }
 
-/*
- * A fresh engine, or the end of this process. Another thread of the parent may have been inside the dynamic loader at the
- * moment of the fork: its lock is never given back here, and the loader would wait for it for ever. The master starts
- * another worker then.
- */
-static int renew_engine_in_time(void)
-{
-    struct sigaction kill_by_alarm = {.sa_handler = SIG_DFL}, before;
-    sigset_t only_alarm;
-    int result;
-
-    sigaction(SIGALRM, &kill_by_alarm, &before);
-    sigemptyset(&only_alarm);
-    sigaddset(&only_alarm, SIGALRM);
-    pthread_sigmask(SIG_UNBLOCK, &only_alarm, NULL);
-    alarm(START_LIMIT_S); /* a child inherits no timer */
-    result = engine_renew();
-    alarm(0);
-    pthread_sigmask(SIG_BLOCK, &only_alarm, NULL);
-    sigaction(SIGALRM, &before, NULL);
-    return result;
-}
-
 /* The child that is a worker. It goes on where its parent was. */
 static void become_worker(struct launch *launch, const sigset_t *mask)
 {
@@ -447,7 +421,7 @@ static void become_worker(struct launch *launch, const sigset_t *mask)
 
     close(launch->pair[0]);
     launch->channel->conn.sockfd = -1;
-    if (renew_engine_in_time() != 0 || channel_self_set(launch->pair[1]) != 0) {
+    if (engine_renew() != 0 || channel_self_set(launch->pair[1]) != 0) {
         log_line(error, "this worker cannot start: %s", strerror(errno));
         _exit(1);
     }
