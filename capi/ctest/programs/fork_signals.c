@@ -1,7 +1,7 @@
 /*
  * Signals: the program's dispositions and masks are its own, whatever they are, in the master and in its workers, and no
  * thread of the library takes a signal that was meant for the program.
- * deadline: 60s
+ * deadline: 120s
  */
 #include "scratch.h"
 #include "mln_fork.h"
