@@ -177,13 +177,28 @@ mln_tcp_conn_t *mln_fork_master_connection_get(void)
 
 /* ---- life ---- */
 
+void channel_bind(mln_event_t *ev)
+{
+    if (!ev->attach)
+        return;
+    ev->attach = 0;
+    if (self != NULL && self->priv->ev == ev && channel_attach(ev, self) != 0)
+        log_line(error, "cannot watch the connection to the master: %s", strerror(errno));
+}
+
 int channel_attach(mln_event_t *ev, mln_fork_t *f)
 {
-    const struct engine_table *go = loop_engine(ev);
+    const struct engine_table *go;
     struct mln_fork_private_s *priv = f->priv;
     int code;
 
-    if (go == NULL)
+    if (f == self && loop_is_ours(ev) && !loop_is_bound(ev) && engine_awaits()) {
+        channel_detach(f);
+        priv->ev = ev;
+        ev->serves = ev->attach = 1;
+        return 0;
+    }
+    if ((go = loop_engine(ev)) == NULL)
         return -1;
     if (priv->ev == ev && priv->watched)
         return 0;
@@ -243,7 +258,7 @@ static void detach(mln_fork_t *f, void **rest, mln_size_t *size)
         ev->sender = NULL;
         frame = ev->next_frame;
     }
-    if ((go = loop_engine(ev)) != NULL)
+    if (loop_is_bound(ev) && (go = loop_engine(ev)) != NULL)
         go->channel_detach(ev->handle, f->conn.sockfd, (uintptr_t)f, frame, rest, size);
     pthread_mutex_lock(&lock);
     forget_unsent(f);
@@ -379,7 +394,7 @@ static int send_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln_
         errno = EMSGSIZE;
         return -1;
     }
-    if (loop_engine(ev) == NULL)
+    if (!loop_is_ours(ev))
         return -1;
     pthread_mutex_lock(&lock);
     if ((result = append_frame(f, type, payload, len)) == 0 && !f->priv->unsent) {
@@ -464,7 +479,7 @@ static int write_out(mln_fork_t *f, mln_size_t *lost)
 
 static void write_channel(mln_event_t *ev, mln_fork_t *f)
 {
-    const struct engine_table *go = loop_engine(ev);
+    const struct engine_table *go;
     mln_size_t lost = 0;
     int result, error_number;
 
@@ -475,7 +490,7 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
     /* Said without the lock: a logger of the program's own may send. */
     if (result == M_C_ERROR && error_number != EPIPE && error_number != ECONNRESET)
         log_line(error, "%zu bytes for process %ld cannot be sent: %s", lost, (long)f->pid, strerror(error_number));
-    if (result == M_C_NOTYET && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f) < 0)
+    if (result == M_C_NOTYET && (go = loop_engine(ev)) != NULL && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f) < 0)
         log_line(error, "cannot wait for process %ld to take more; the next message will try again", (long)f->pid);
     if (result != M_C_NOTYET && f->priv->finishing)
         (void)shutdown(f->conn.sockfd, SHUT_WR);

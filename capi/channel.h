@@ -34,6 +34,9 @@ mln_fork_t *channel_new(int fd);
 int channel_attach(mln_event_t *ev, mln_fork_t *f);
 void channel_detach(mln_fork_t *f);
 
+/* Attaches what was to be attached while the engine did not know the loop yet. */
+void channel_bind(mln_event_t *ev);
+
 /* Closes it and has it freed when nobody can be using it. */
 void channel_close(mln_fork_t *f);
 

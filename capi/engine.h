@@ -203,6 +203,15 @@ void engine_expect_forks(void);
  */
 int engine_renew(void);
 
+/*
+ * Whether this process was forked and has not started its engine yet, which can be done at any time: starting a runtime takes
+ * long, compared with what a worker may have to do before it needs one.
+ */
+int engine_awaits(void);
+
+/* In a worker: the engine is started when it is needed. Only the dead one's handlers of signals are removed now. */
+void engine_put_off(void);
+
 /* Part of the hook that runs in every child of fork(). */
 void engine_after_fork_child(void);
 

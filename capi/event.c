@@ -21,7 +21,39 @@ enum { BREAK_ONCE = 1, BREAK_KEPT = 2 };
 static mln_event_t *loops;
 static pthread_mutex_t loops_lock = PTHREAD_MUTEX_INITIALIZER;
 
-const struct engine_table *loop_engine(const mln_event_t *ev)
+int loop_is_ours(const mln_event_t *ev)
+{
+    if (ev == NULL)
+        errno = EINVAL;
+    else if (ev->generation != engine_generation())
+        errno = ESTALE;
+    else
+        return 1;
+    return 0;
+}
+
+int loop_is_bound(const mln_event_t *ev)
+{
+    return __atomic_load_n(&ev->handle, __ATOMIC_ACQUIRE) >= 0;
+}
+
+/* Makes the loop known to the engine. */
+static int bind_loop(mln_event_t *ev, const struct engine_table *go)
+{
+    int64_t handle;
+
+    pthread_mutex_lock(&ev->callback_lock);
+    if ((handle = ev->handle) < 0 && (handle = go->loop_new(&ev->step, ev->fds)) >= 0)
+        __atomic_store_n(&ev->handle, handle, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&ev->callback_lock);
+    if (handle < 0) {
+        errno = (int)-handle;
+        return -1;
+    }
+    return 0;
+}
+
+const struct engine_table *loop_engine(mln_event_t *ev)
 {
     const struct engine_table *go;
 
@@ -29,34 +61,31 @@ const struct engine_table *loop_engine(const mln_event_t *ev)
         errno = EINVAL;
         return NULL;
     }
-    go = engine();
-    if (go != NULL && ev->generation != engine_generation()) {
-        errno = ESTALE;
+    if ((go = engine()) == NULL || !loop_is_ours(ev) || (!loop_is_bound(ev) && bind_loop(ev, go) != 0))
         return NULL;
-    }
     return go;
 }
 
 mln_event_t *mln_event_new(void)
 {
-    const struct engine_table *go = engine();
+    const struct engine_table *go = engine_awaits() ? NULL : engine();
     pthread_mutexattr_t recursive;
     mln_event_t *ev;
 
-    if (go == NULL || (ev = calloc(1, sizeof *ev)) == NULL)
+    if ((go == NULL && !engine_awaits()) || (ev = calloc(1, sizeof *ev)) == NULL)
         return NULL;
     ev->generation = engine_generation();
-    ev->handle = go->loop_new(&ev->step, ev->fds);
-    if (ev->handle < 0) {
-        errno = (int)-ev->handle;
-        free(ev);
-        return NULL;
-    }
+    ev->handle = -1;
+    memset(ev->fds, -1, sizeof ev->fds);
     pthread_mutexattr_init(&recursive);
     pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&ev->turn, &recursive);
     pthread_mutexattr_destroy(&recursive);
     pthread_mutex_init(&ev->callback_lock, NULL);
+    if (go != NULL && bind_loop(ev, go) != 0) {
+        free(ev);
+        return NULL;
+    }
     pthread_mutex_lock(&loops_lock);
     ev->next = loops;
     if (loops != NULL)
@@ -101,7 +130,7 @@ static void free_loop(mln_event_t *ev, const char *frame)
     if (ev == NULL)
         return;
     go = engine_loaded();
-    if (go != NULL && ev->generation == engine_generation()) {
+    if (ev->generation == engine_generation() && (go != NULL || !loop_is_bound(ev))) {
         if (inside_dispatch(ev, frame)) { /* one of its handlers asks */
             ev->doomed = 1;
             mln_event_break_set(ev);
@@ -112,7 +141,8 @@ static void free_loop(mln_event_t *ev, const char *frame)
             worker_loop_gone(ev);
             channel_loop_gone(ev);
         }
-        go->loop_free(ev->handle);
+        if (loop_is_bound(ev))
+            go->loop_free(ev->handle);
     }
     loop_signals_forget(ev);
     free(ev);
@@ -433,13 +463,17 @@ static void leave(mln_event_t *ev, int dispatches)
 
 void mln_event_dispatch(mln_event_t *ev)
 {
-    const struct engine_table *go = loop_engine(ev);
+    const struct engine_table *go;
     uint64_t generation = engine_generation();
     char *frame = __builtin_frame_address(0);
     int nested, doomed;
 
-    if (go == NULL)
+    /* What a worker has sent so far leaves before its engine starts, which takes long. */
+    if (loop_is_ours(ev) && !loop_is_bound(ev))
+        channel_flush(ev);
+    if ((go = loop_engine(ev)) == NULL)
         return;
+    channel_bind(ev);
     pthread_mutex_lock(&ev->turn);
     nested = inside_dispatch(ev, frame);
     if (!nested) {

@@ -54,6 +54,7 @@ static int forked; /* this process was made by fork, and has an engine of its ow
 
 struct copy_orders engine_orders;
 
+static int dispositions_taken; /* over from the parent, by this process */
 static struct sigaction original[NSIG]; /* dispositions before the Go runtime's own */
 static sigset_t program_mask;
 
@@ -198,6 +199,9 @@ static void take_over_dispositions(void)
 {
     struct sigaction now;
 
+    if (dispositions_taken)
+        return;
+    dispositions_taken = 1;
     for (int signo = 1; signo < NSIG; ++signo) {
         if (sigaction(signo, NULL, &now) != 0)
             continue;
@@ -247,8 +251,20 @@ const struct engine_table *engine(void)
     return current;
 }
 
+int engine_awaits(void)
+{
+    return standing != NULL && atomic_load(standing) == FOREIGN && atomic_load(&spare) != NULL &&
+           generation >> 32 == (uint64_t)getpid();
+}
+
+void engine_put_off(void)
+{
+    take_over_dispositions();
+}
+
 void engine_after_fork_child(void)
 {
+    dispositions_taken = 0;
     loading = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     new_generation(); /* now, not when an engine is needed: a loop of the parent may be on the stack */
 }

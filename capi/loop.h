@@ -17,7 +17,7 @@ struct signal_watch;
 
 struct mln_event_s {
     uint64_t generation; /* of the process that the loop belongs to */
-    int64_t handle;      /* the engine's name of it */
+    int64_t handle;      /* the engine's name of it; -1 as long as the engine was not needed */
     int fds[4];          /* the engine's descriptors for it: epoll, wake-up, and two more */
     atomic_int broken;   /* 0, or which kind of break was asked for */
     int doomed;          /* to be freed when its dispatch returns */
@@ -35,6 +35,7 @@ struct mln_event_s {
     mln_fork_t *unsent;     /* channels with bytes to be written; under the channel lock */
     mln_fork_t *buried;     /* closed channels, to be freed when no handler can be using them; likewise */
     int failed;             /* it was broken because too many workers have failed */
+    int attach;             /* this process's channel, as soon as the engine knows the loop */
     int announce;           /* the master is to be told when this loop is first dispatched */
     int serves;             /* it has had to do with a channel or a worker */
 
@@ -46,8 +47,14 @@ struct mln_event_s {
     struct step step;
 };
 
-/* The engine, if the loop is one of this process; else NULL with errno set. */
-const struct engine_table *loop_engine(const mln_event_t *ev);
+/* The engine, if the loop is one of this process; else NULL with errno set. An engine that was put off is started. */
+const struct engine_table *loop_engine(mln_event_t *ev);
+
+/* Whether the loop is one of this process; else errno is set. This needs no engine. */
+int loop_is_ours(const mln_event_t *ev);
+
+/* Whether the engine knows the loop. */
+int loop_is_bound(const mln_event_t *ev);
 
 /* Makes sure that the loop looks at what the C side has for it before it sleeps, or wakes it. Safe in signal handlers. */
 void loop_notify(mln_event_t *ev);

@@ -421,7 +421,8 @@ static void become_worker(struct launch *launch, const sigset_t *mask)
 
     close(launch->pair[0]);
     launch->channel->conn.sockfd = -1;
-    if (engine_renew() != 0 || channel_self_set(launch->pair[1]) != 0) {
+    engine_put_off(); /* prepare() has seen to it that it can be started */
+    if (channel_self_set(launch->pair[1]) != 0) {
         log_line(error, "this worker cannot start: %s", strerror(errno));
         _exit(1);
     }

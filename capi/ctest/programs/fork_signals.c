@@ -108,9 +108,12 @@ static void run_master(void)
     }
     if (child_checks != NULL)
         child_checks();
-    check_threads();
     CHECK((ev = mln_event_new()) != NULL);
     mln_fork_worker_events_set(ev);
+    CHECK(mln_event_timer_set(ev, 0, NULL, NULL) != NULL); /* which needs the engine: its threads are there from now on */
+    check_threads();
+    if (child_checks != NULL)
+        child_checks();
     CHECK_INT(mln_ipc_worker_send_prepare(ev, HELLO, NULL, 0), 0);
     mln_event_dispatch(ev);
     _exit(2);
