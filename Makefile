@@ -71,7 +71,7 @@ generate_args = -header $(generated_header) -units $(generated_units) ipc_handle
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all lib examples demo check test man install uninstall clean help tools FORCE
+.PHONY: all lib examples demo check test fuzz man install uninstall clean help tools FORCE
 
 all: lib $(BUILD)/bin/mlnipc $(BUILD)/mln.pc ## Build the library, its headers and the message generator (the default).
 
@@ -103,6 +103,11 @@ man: ## Write the man pages of docs/man/ anew from the headers; needs doxygen.
 	@mkdir -p $(BUILD) && rm -rf $(BUILD)/man && { cat docs/man/Doxyfile; echo 'OUTPUT_DIRECTORY = "$(BUILD)/man"'; } | doxygen -
 	CGO_ENABLED=0 GOOS= GOARCH= $(GO) run ./cmd/mlnman -xml $(BUILD)/man/xml -out docs/man
 
+FUZZTIME ?= 1m
+
+fuzz: tools ## Run every fuzz test for FUZZTIME.
+	@GO='$(GO)' sh scripts/fuzz.sh '$(FUZZTIME)'
+
 # "sudo make install" often has no Go on its path, and needs none after a make that was run before.
 no_go = $(if $(shell command -v '$(GO)' 2>/dev/null),,yes)
 install: $(if $(and $(no_go),$(wildcard $(BUILD)/mln.pc)),,all) ## Install under $(DESTDIR)$(PREFIX), with libmelon.so if MELON_LINK=1.
@@ -118,6 +123,7 @@ clean: ## Remove everything that make built.
 help: ## List the targets and options.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
 	@echo 'Options: PREFIX=DIR (now $(PREFIX)), DESTDIR=DIR, BUILD=DIR (now $(BUILD)), CC, CFLAGS, LDFLAGS, GOARCH,'
+	@echo '         FUZZTIME=TIME (of each fuzz test, now $(FUZZTIME)),'
 	@echo '         IPC_HANDLERS="DIR..." (folders of messages kept outside this repository),'
 	@echo '         MELON_LINK=1 (installs the name libmelon.so too, for programs that link -lmelon).'
 

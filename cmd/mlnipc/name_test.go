@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // FuzzName checks that a name is taken apart without loss, and that what is accepted is safe wherever it ends up: in
@@ -17,6 +18,7 @@ func FuzzName(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, base string) {
+		within(t, 3*time.Second)
 		name, err := parseName(base)
 		if err != nil {
 			if strings.Contains(err.Error(), "\n") {

@@ -95,6 +95,14 @@ func TestScanTakesTimeInProportion(t *testing.T) {
 	}
 }
 
+// within ends the test program when a test is not done in that time. The fuzzer by itself takes an input that hangs for one that
+// passes; when its worker ends, it reports the input.
+func within(t *testing.T, limit time.Duration) {
+	name := t.Name()
+	timer := time.AfterFunc(limit, func() { panic(name + " hangs") })
+	t.Cleanup(func() { timer.Stop() })
+}
+
 // FuzzScan checks that no text makes the scanner fail, that a definition behind any text is found, and that one in a
 // comment, a string or a directive is not.
 func FuzzScan(f *testing.F) {
@@ -105,6 +113,7 @@ func FuzzScan(f *testing.F) {
 	}
 	const definition = "void zz_master(void) {\n}\n"
 	f.Fuzz(func(t *testing.T, text string) {
+		within(t, 3*time.Second)
 		text = strings.ReplaceAll(text, "zz_master", "z")
 		code, err := stripC([]byte(text))
 		if err != nil {

@@ -7,8 +7,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/metrics"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // files is a Loader over a map. A name that ends in a slash is a folder, its content the names.
@@ -399,6 +402,23 @@ func equal(a, b *Tree) bool {
 	return true
 }
 
+// within ends the test program when a test is not done in that time. The fuzzer by itself takes an input that hangs for one that
+// passes; when its worker ends, it reports the input.
+func within(t *testing.T, limit time.Duration) {
+	name := t.Name()
+	timer := time.AfterFunc(limit, func() { panic(name + " hangs") })
+	t.Cleanup(func() { timer.Stop() })
+}
+
+// allocated is how many bytes this process has allocated so far.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// FuzzParse checks that any text gives a tree that can be written and read back, or a complete error, soon and without more memory
+// than the limits of the options stand for.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"", "a;", "a 1 -2 2.5 'c' \"s\\n\" on off;", "d { a 1; } // c\n/* d", "#define N 4\na #N;", "#if !A\na;\n#else\nb;\n#endif",
@@ -407,9 +427,21 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
+	growing := "#define M0 1\n" // by four at each level
+	for level := range 12 {
+		growing += "#define M" + strconv.Itoa(level+1) + strings.Repeat(" #M"+strconv.Itoa(level), 4) + "\n"
+	}
+	f.Add([]byte(growing + "a #M12;"))
 	included := files{"a": "a 1;\n#include \"b\"", "b": "#define B 2\nd { x; }", "c": "#include \"a\"\n#include \"c\"", "d/": "a b c", "d/a": "x;", "d/b": "#if Z", "d/c": ""}
+	// An item of the tree takes about 200 bytes, and text of two bytes is enough for one.
+	const maxBytes, maxMemory = 1 << 16, 500 << 16
 	f.Fuzz(func(t *testing.T, src []byte) {
-		tree, err := Parse("fuzz.conf", src, Options{Loader: included, MaxBytes: 1 << 16, MaxDepth: 16})
+		within(t, 3*time.Second)
+		before := allocated()
+		tree, err := Parse("fuzz.conf", src, Options{Loader: included, MaxBytes: maxBytes, MaxDepth: 16})
+		if n := allocated() - before; n > maxMemory {
+			t.Fatalf("%d bytes were allocated", n)
+		}
 		if err != nil {
 			var syntax *SyntaxError
 			if !errors.As(err, &syntax) || syntax.Line < 1 || syntax.Column < 1 || syntax.Msg == "" {

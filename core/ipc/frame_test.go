@@ -34,10 +34,14 @@ func newRandom(t *testing.T) *rand.Rand {
 }
 
 // limit is the deadline of a test. One that hangs ends the test program with the stacks of all goroutines.
-func limit(t *testing.T) {
+func limit(t *testing.T) { within(t, 30*time.Second) }
+
+// within is limit for a time of one's own. A fuzz test needs it: the fuzzer by itself takes an input that hangs for one that passes;
+// when its worker ends, it reports the input.
+func within(t *testing.T, limit time.Duration) {
 	t.Helper()
 	name := t.Name()
-	timer := time.AfterFunc(30*time.Second, func() {
+	timer := time.AfterFunc(limit, func() {
 		debug.SetTraceback("all")
 		panic(name + " hangs")
 	})
@@ -518,6 +522,7 @@ func FuzzInbox(f *testing.F) {
 	f.Add(u32(math.MaxUint32), []byte{}, uint32(math.MaxUint32))
 	f.Add(bytes.Repeat(AppendFrame(nil, 9, []byte("12345")), 50), []byte{13, 128, 2, 255}, uint32(5))
 	f.Fuzz(func(t *testing.T, stream, cuts []byte, maxPayload uint32) {
+		within(t, 3*time.Second)
 		effective := maxPayload
 		if effective == 0 {
 			effective = DefaultMaxPayload

@@ -1,0 +1,28 @@
+#!/bin/sh
+# fuzz.sh TIME: runs every fuzz test of the module for TIME each, as in 10s or 10m. They are found by asking the packages, so a
+# new one is not forgotten. Called by make fuzz, in the repository; GO names the go command.
+set -eu
+
+time=${1-}
+go=${GO:-go}
+case $time in
+*[0-9]h | *[0-9]m | *[0-9]s) ;;
+*)
+    echo "usage: fuzz.sh TIME, where TIME is how long each fuzz test is to run, as in 10s or 10m" >&2
+    exit 2
+    ;;
+esac
+
+# The packages without cgo: what is built in capi is C behind Go, and its tests run programs.
+found=0
+for package in $("$go" list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./core/... ./cmd/...); do
+    for test in $("$go" test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+        echo "$package $test: $time"
+        found=$((found + 1))
+        "$go" test -run '^$' -fuzz "^$test\$" -fuzztime "$time" "$package"
+    done
+done
+if [ "$found" -eq 0 ]; then
+    echo "fuzz.sh: there is no fuzz test; it has to run in the repository" >&2
+    exit 1
+fi
