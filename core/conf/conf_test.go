@@ -113,14 +113,19 @@ func TestParse(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	included := files{
-		"bad.conf":   "a;\n b ?;",
-		"self.conf":  `#include "self.conf"`,
-		"ping.conf":  `#include "pong.conf"`,
-		"pong.conf":  "\n" + `#include "ping.conf"`,
-		"if.conf":    "#if A",
-		"endif.conf": "#endif",
-		"loop.d/":    "x",
-		"loop.d/x":   `#include "loop.d"`,
+		"good.conf":   "a;\n",
+		"bad.conf":    "a;\n b ?;",
+		"bad.d/":      "good x",
+		"bad.d/good":  "a;\n",
+		"bad.d/x":     "a;\n\n;",
+		"domain.conf": "a;\nd {\n",
+		"self.conf":   `#include "self.conf"`,
+		"ping.conf":   `#include "pong.conf"`,
+		"pong.conf":   "\n" + `#include "ping.conf"`,
+		"if.conf":     "#if A",
+		"endif.conf":  "#endif",
+		"loop.d/":     "x",
+		"loop.d/x":    `#include "loop.d"`,
 	}
 	tests := []struct{ name, src, want string }{
 		{"no semicolon", "a 1\nb 2;", `t.conf:2:1: expected an item or ; to end command a, begun at t.conf:1:1, found "b"`},
@@ -156,11 +161,15 @@ func TestParseErrors(t *testing.T) {
 		{"minus alone", "a -;", `t.conf:1:4: expected a number after -, found ";"`},
 		{"two minuses", "a --1;", `expected a number after -, found "-"`},
 		{"minus and word", "a -on;", `expected a number after -, found "on"`},
-		{"slash", "a / 1;", `found "/"`},
+		{"slash", "a / 1;", `t.conf:1:3: expected a name, an item, a directive or one of ; { }, found "/"`},
+		{"lone string", "a;\n\"b\";", `t.conf:2:1: expected the name of a command or domain, found a string`},
+		{"lone character", " 'b';", `t.conf:1:2: expected the name of a command or domain, found a character`},
+		{"minus and string", `a - "1";`, `t.conf:1:5: expected a number after -, found a string`},
 
 		{"unknown macro", "a #B;", `t.conf:1:3: expected a directive or a defined macro, but macro B is not defined`},
 		{"lone #", "a # 1;", `t.conf:1:3: expected define, undef,`},
 		{"macro without name", "#define\nA", `t.conf:1:8: expected the name of a macro after #define`},
+		{"undef without name", "#undef 1", `t.conf:1:8: expected the name of a macro after #undef`},
 		{"macro with a directive's name", "#define if", `expected the name of a macro after #define`},
 		{"macro of itself", "#define A #B\n#define B 1 #A\n\na #A;", `t.conf:4:3: expected macro A not to expand to itself`},
 		{"directive in macro", "#define A #if B\na #A;", `t.conf:2:3: expected text without directives in macro A, found #if`},
@@ -175,10 +184,14 @@ func TestParseErrors(t *testing.T) {
 		{"if without name", "#if 1", `t.conf:1:5: expected the name of a macro after #if`},
 
 		{"include without path", "#include inc", `t.conf:1:10: expected the path of a file or folder in double quotes`},
+		{"include path open", `#include "inc`, `t.conf:1:10: expected " to end the string that begins here, found the end of the file`},
 		{"include empty path", `#include ""`, `t.conf:1:10: expected a path`},
 		{"include empty path with @", `#include "@"`, `t.conf:1:10: expected a path`},
 		{"include missing", ` #include "none"`, `t.conf:1:2: cannot include "none": file does not exist`},
 		{"error in included file", `#include "bad.conf"`, `bad.conf:2:4: expected a name, an item`},
+		{"error in a file of a folder", "a;\n#include \"bad.d\"", `bad.d/x:3:1: expected the name of a command or domain, found ";"`},
+		{"error behind an included file", "#include \"good.conf\"\n ?", `t.conf:2:2: expected a name, an item`},
+		{"domain left open by an included file", "#include \"domain.conf\"\n", `t.conf:2:1: expected } to close domain d, opened at domain.conf:2:1, found the end of the file`},
 		{"include of itself", `#include "self.conf"`, `self.conf:1:1: expected "self.conf" not to include itself`},
 		{"include in a ring", `#include "ping.conf"`, `pong.conf:2:1: expected "ping.conf" not to include itself`},
 		{"include of its own folder", `#include "loop.d"`, `loop.d/x:1:1: expected "loop.d" not to include itself`},
@@ -191,6 +204,12 @@ func TestParseErrors(t *testing.T) {
 			var syntax *SyntaxError
 			if !errors.As(err, &syntax) {
 				t.Fatalf("got tree %v and error %v, want a *SyntaxError", tree, err)
+			}
+			if syntax.File == "" || syntax.Line < 1 || syntax.Column < 1 {
+				t.Errorf("no complete position: %s", err)
+			}
+			if !strings.HasPrefix(syntax.Msg, "expected ") && syntax.Err == nil {
+				t.Errorf("it does not say what was expected: %s", err)
 			}
 			if !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got  %s\nwant %s", err, test.want)

@@ -40,11 +40,11 @@ static long value_of(const char *name)
     return cmd != NULL ? cmd->search(cmd, 1)->val.i : -1;
 }
 
-/* A file that is wrong, in the reload and in the first load. */
-static void test_broken(const char *content, const char *message)
+/* A file that is wrong: the log says where, in the file itself or in one that it includes. */
+static void test_broken_in(const char *name, const char *content, const char *message)
 {
     char expected[1024];
-    snprintf(expected, sizeof expected, "%s:%s", conf_file, message);
+    snprintf(expected, sizeof expected, "%s:%s", conf_path(name), message);
     mln_conf_t *before = mln_conf();
     conf_write("melon.conf", content);
     capture_begin(2);
@@ -56,6 +56,11 @@ static void test_broken(const char *content, const char *message)
     CHECK_PTR(mln_conf(), before);
     CHECK_INT(value_of("version"), 2);
     expect_trace("");
+}
+
+static void test_broken(const char *content, const char *message)
+{
+    test_broken_in("melon.conf", content, message);
 }
 
 static int numbers[] = {0, 1, 2, 3};
@@ -127,6 +132,10 @@ int main(void)
     test_broken("version 99999999999999999999;", "1:9: expected a number that fits in 64 bits");
     test_broken("x 1000000000000000000000000000000000000000.0;", "1:3: expected a real number that fits in a float");
     test_broken("\n#include \"none\"\n", "2:1: cannot include \"none\"");
+    conf_write("part.conf", "right;\n  wrong 1 2 }\n");
+    test_broken_in("part.conf", "#include \"@part.conf\"\n",
+                   "2:13: expected an item or ; to end command wrong, begun at ");
+    conf_remove("part.conf");
     conf_remove("melon.conf");
     capture_begin(2);
     result = mln_conf_reload();
