@@ -279,6 +279,12 @@ void mln_event_timer_cancel(mln_event_t *ev, mln_event_timer_t *timer)
         (void)go->timer_cancel(ev->handle, (uint64_t)(uintptr_t)timer);
 }
 
+/* Whether this thread is inside of a dispatch of the loop. */
+static int dispatches(const mln_event_t *ev)
+{
+    return __atomic_load_n(&ev->outermost, __ATOMIC_ACQUIRE) != NULL && pthread_equal(ev->dispatcher, pthread_self());
+}
+
 void mln_event_callback_set(mln_event_t *ev, dispatch_callback dc, void *dc_data)
 {
     if (loop_engine(ev) == NULL)
@@ -288,6 +294,8 @@ void mln_event_callback_set(mln_event_t *ev, dispatch_callback dc, void *dc_data
     ev->callback = dc;
     __atomic_store_n(&ev->step.rounds, dc != NULL, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&ev->callback_lock);
+    if (dc != NULL && !dispatches(ev))
+        loop_notify(ev); /* a loop that sleeps begins an iteration for it */
 }
 
 void mln_event_set_callback(mln_event_t *ev, dispatch_callback dc, void *dc_data)
@@ -478,8 +486,8 @@ void mln_event_dispatch(mln_event_t *ev)
     nested = inside_dispatch(ev, frame);
     if (!nested) {
         leave(ev, ev->depth); /* those that never returned */
-        ev->outermost = frame;
         ev->dispatcher = pthread_self();
+        __atomic_store_n(&ev->outermost, frame, __ATOMIC_RELEASE); /* then the other is sound, for dispatches() */
         ev->step.handling = 0;
         ev->watches_walked = 0;
     }

@@ -245,7 +245,8 @@ void mln_event_break_set(mln_event_t *ev);
 void mln_event_break_reset(mln_event_t *ev);
 
 /**
- * Sets the callback that runs at the beginning of every iteration. There is one a loop.
+ * Sets the callback that runs at the beginning of every iteration. There is one a loop. A loop that sleeps while another
+ * thread sets it begins an iteration for it.
  *
  * @param ev      the loop.
  * @param dc      the callback; NULL removes it.

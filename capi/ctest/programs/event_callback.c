@@ -133,6 +133,12 @@ static void removes_itself(mln_event_t *ev, void *data)
     mln_event_callback_set(ev, NULL, NULL);
 }
 
+static void sets_itself(mln_event_t *ev, void *data)
+{
+    ++*(int *)data;
+    mln_event_callback_set(ev, sets_itself, data);
+}
+
 static void from_inside(mln_event_t *ev)
 {
     int calls = 0;
@@ -143,6 +149,13 @@ static void from_inside(mln_event_t *ev)
     mln_event_callback_set(ev, removes_itself, &calls);
     run_for(ev, 10);
     CHECK_INT(calls, 2);
+
+    /* It begins no iteration by that. */
+    calls = 0;
+    mln_event_callback_set(ev, sets_itself, &calls);
+    check_sleeps(ev);
+    CHECK(calls <= 5);
+    mln_event_callback_set(ev, NULL, NULL);
 }
 
 static int apples, pears;

@@ -91,7 +91,9 @@ static void *work(void *data)
 /* The loop is asleep when each of these is asked for, and nothing else would wake it. */
 static void *ask_the_sleeping(void *data)
 {
+    static atomic_int rounds;
     struct worker *w = data;
+    mln_event_timer_t *timer;
 
     usleep(30000);
     CHECK(mln_event_timer_set(w->ev, 0, w, expired) != NULL);
@@ -106,6 +108,13 @@ static void *ask_the_sleeping(void *data)
     CHECK_INT(mln_event_fd_set(w->ev, w->ends[0], M_EV_SEND | M_EV_NONBLOCK, 0, w, never), 0);
     wait_until(&w->wrong, 1); /* the timeout's: there is no byte */
     usleep(30000);
+    mln_event_callback_set(w->ev, called, &rounds);
+    wait_until(&rounds, 1);
+    mln_event_callback_set(w->ev, NULL, NULL);
+    CHECK((timer = mln_event_timer_set(w->ev, 50, NULL, never_timer)) != NULL);
+    usleep(10000);
+    mln_event_timer_cancel(w->ev, timer);
+    usleep(60000);
     mln_event_set_break(w->ev);
     return NULL;
 }
