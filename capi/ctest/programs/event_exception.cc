@@ -38,6 +38,26 @@ void throw_timer(mln_event_t *, void *data)
     throw failure(++*static_cast<int *>(data));
 }
 
+void throw_signal(mln_event_t *, int signo, void *data)
+{
+    guard here;
+    CHECK_INT(signo, SIGUSR1);
+    throw failure(++*static_cast<int *>(data));
+}
+
+void throw_round(mln_event_t *ev, void *data)
+{
+    guard here;
+    mln_event_callback_set(ev, NULL, NULL);
+    throw failure(++*static_cast<int *>(data));
+}
+
+void throw_timeout(mln_event_t *, int, void *data)
+{
+    guard here;
+    throw failure(++*static_cast<int *>(data));
+}
+
 int caught(mln_event_t *ev)
 {
     try {
@@ -103,10 +123,25 @@ int main()
     CHECK_INT(destroyed, 101);
     run_for(ev, 10);
     CHECK_INT(calls, 101);
+
+    CHECK_INT(mln_event_set_signal(ev, M_EV_SET, SIGUSR1, &calls, throw_signal), 0);
+    for (int i = 0; i < 5; ++i)
+        CHECK_INT(raise(SIGUSR1), 0);
+    for (int i = 1; i <= 5; ++i) /* each delivery, one by one */
+        CHECK_INT(caught(ev), 101 + i);
+    CHECK_INT(mln_event_set_signal(ev, M_EV_UNSET, SIGUSR1, &calls, throw_signal), 0);
+    mln_event_callback_set(ev, throw_round, &calls);
+    CHECK_INT(caught(ev), 107);
+    mln_event_fd_timeout_handler_set(ev, ends[0], &calls, throw_timeout);
+    CHECK_INT(mln_event_fd_set(ev, ends[0], M_EV_RECV | M_EV_APPEND, 1, &calls, throw_byte), 0);
+    CHECK_INT(caught(ev), 108);
+    CHECK_INT(destroyed, 108);
+    run_for(ev, 10);
+    CHECK_INT(calls, 108);
     through_a_connection(ev);
     CHECK(mln_ipc_handler_register(7777, NULL, NULL, NULL, NULL) != NULL);
     CHECK(mln_event_timer_set(ev, 0, &calls, throw_timer) != NULL);
-    CHECK_INT(caught(ev), 102);
+    CHECK_INT(caught(ev), 109);
     mln_event_free(ev);
     close_both(ends);
     CHECK_INT(fd_count(), fds);
