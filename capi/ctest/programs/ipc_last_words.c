@@ -1,15 +1,15 @@
 /*
  * What a worker wrote before it ended, in whatever way, arrives before its end is acted on: many small messages, and one
- * that takes several reads.
+ * that takes several reads; also when each is answered, and the answers find nobody.
  */
 #include "ipc.h"
 
 #include <signal.h>
 
-enum { HELLO = 2000, GO, SMALL, LARGE, MANY = 2000, SIZE = 150000, WAYS = 4 };
+enum { HELLO = 2000, GO, SMALL, LARGE, ANSWER, MANY = 2000, SIZE = 150000, WAYS = 4 };
 
 static int way; /* how the worker of this moment ends */
-static int small, large;
+static int small, large, refused;
 static pid_t speaker;
 
 static void begin(mln_event_t *ev)
@@ -94,6 +94,10 @@ static void on_small(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, voi
     CHECK_INT(i, small);
     if (++small == 1) /* so that the rest and the end of the process are there together */
         usleep(100000);
+    if (mln_ipc_master_send_prepare(ev, ANSWER, buf, len, f) == 0)
+        return;
+    CHECK_INT(errno, EPIPE);
+    ++refused;
 }
 
 static void on_large(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
@@ -121,6 +125,7 @@ int main(void)
     start_worker(ev, begin);
     dispatch(ev, begin);
     CHECK_INT(way, WAYS);
+    CHECK(refused > 0);
     mln_event_free(ev);
     return 0;
 }

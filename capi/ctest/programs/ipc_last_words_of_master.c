@@ -1,5 +1,6 @@
 /*
- * A worker gets what its master wrote before it ended, in whatever way, and ends with status 127 after that.
+ * A worker gets what its master wrote before it ended, in whatever way, and ends with status 127 after that; also when it
+ * answers, and the answers find nobody.
  */
 #include "ipc.h"
 
@@ -7,15 +8,15 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-enum { SMALL = 2000, LARGE, MANY = 2000, SIZE = 150000, WAYS = 3 };
+enum { SMALL = 2000, LARGE, ANSWER, MANY = 2000, SIZE = 150000, WAYS = 3 };
 
-static int small, large, way;
+static int small, large, way, refused;
 static int report[2]; /* by which the worker says that it got everything */
 
 /* Runs at exit(127). */
 static void at_exit(void)
 {
-    if (small == MANY && large == 1)
+    if (small == MANY && large == 1 && refused > 0)
         write_bytes(report[1], "k", 1);
 }
 
@@ -23,7 +24,6 @@ static void on_small(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **
 {
     int i;
 
-    (void)ev;
     (void)f;
     (void)udata;
     CHECK_INT(len, sizeof i);
@@ -31,6 +31,10 @@ static void on_small(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **
     CHECK_INT(i, small);
     if (++small == 1) /* the master has ended before the rest is read */
         usleep(100000);
+    if (mln_ipc_worker_send_prepare(ev, ANSWER, buf, len) == 0)
+        return;
+    CHECK_INT(errno, EPIPE);
+    ++refused;
 }
 
 static void on_large(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
