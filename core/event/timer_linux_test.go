@@ -3,9 +3,14 @@ package event
 import (
 	"fmt"
 	"math"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Deadlines whose order once lost some of them, in every order of setting: all come, in order, none early.
@@ -226,6 +231,23 @@ func TestHugeDelays(t *testing.T) {
 				t.Error("the timer or the descriptor with the huge delay is gone")
 			}
 		})
+	}
+}
+
+// A step of the wall clock moves no deadline: the kernel's timers go by the monotonic clock, and so does the loop.
+func TestDeadlinesAreMonotonic(t *testing.T) {
+	l := newLoop(t)
+	for _, fd := range []int{l.timer, l.tick} {
+		info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(fd))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("clockid: %d\n", unix.CLOCK_MONOTONIC); !strings.Contains(string(info), want) {
+			t.Errorf("descriptor %d has %q, want %q in it", fd, info, want)
+		}
+	}
+	if !strings.Contains(l.base.String(), " m=") { // how package time shows a reading of the monotonic clock
+		t.Errorf("the loop counts from %s", l.base)
 	}
 }
 

@@ -513,6 +513,29 @@ func BenchmarkAppendFrame(b *testing.B) {
 	}
 }
 
+// A frame that comes in many small pieces: what has arrived is not looked at again with each. That takes
+// milliseconds, and minutes otherwise.
+func TestLargeFrameTakesTimeInProportion(t *testing.T) {
+	const size, piece = 4 << 20, 64
+	var in Inbox
+	stream := AppendFrame(nil, 1, make([]byte, size))
+	start := time.Now()
+	for at := 0; at < len(stream); at += piece {
+		if at > 0 {
+			if _, ok, err := in.Next(); ok || err != nil {
+				t.Fatalf("after %d bytes: a frame %t, error %v", at, ok, err)
+			}
+		}
+		in.Added(copy(in.Space(), stream[at:min(at+piece, len(stream))]))
+		if took := time.Since(start); took > 10*time.Second {
+			t.Fatalf("%d bytes have taken %v", at, took)
+		}
+	}
+	if frame, ok, err := in.Next(); !ok || err != nil || len(frame.Payload) != size {
+		t.Fatalf("a frame %t, of %d bytes, error %v", ok, len(frame.Payload), err)
+	}
+}
+
 // Any bytes in any pieces: the inbox says what the reference decoder says of the whole.
 func FuzzInbox(f *testing.F) {
 	f.Add([]byte{}, []byte{}, uint32(0))

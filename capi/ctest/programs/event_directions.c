@@ -196,6 +196,30 @@ static void bad_calls_change_nothing(mln_event_t *ev)
     close_both(ends);
 }
 
+/* What the kernel refuses is said, and nothing of it stays: instances of epoll that are nested too deeply. */
+static void refusals_of_the_kernel_are_told(mln_event_t *ev)
+{
+    enum { DEPTH = 6 };
+    struct epoll_event event = {.events = EPOLLIN};
+    int nested[DEPTH];
+
+    for (int i = 0; i < DEPTH; ++i) {
+        CHECK((nested[i] = epoll_create1(EPOLL_CLOEXEC)) >= 0);
+        if (i > 0 && epoll_ctl(nested[i], EPOLL_CTL_ADD, nested[i - 1], &event) != 0)
+            CHECK_INT(errno, ELOOP);
+    }
+    /* The deepest that the kernel took. */
+    errno = 0;
+    CHECK_INT(mln_event_fd_set(ev, nested[4], M_EV_RECV, M_EV_UNLIMITED, NULL, never), -1);
+    CHECK_INT(errno, ELOOP);
+    CHECK_INT(mln_event_fd_set(ev, nested[4], M_EV_RECV | M_EV_APPEND, M_EV_UNLIMITED, NULL, never), -1);
+    set(ev, nested[0], M_EV_RECV, NULL, never);
+    CHECK_STR(calls_of(ev), "");
+    clear(ev, nested[0]);
+    for (int i = 0; i < DEPTH; ++i)
+        close(nested[i]);
+}
+
 int main(void)
 {
     mln_event_t *ev = new_loop();
@@ -205,6 +229,7 @@ int main(void)
     without_direction_nothing_is_armed(ev);
     errors_reach_the_error_direction(ev);
     bad_calls_change_nothing(ev);
+    refusals_of_the_kernel_are_told(ev);
     /* The seed era's names. */
     mln_event_t *seed = mln_event_init(1);
     int ends[2], calls = 0;

@@ -1,6 +1,8 @@
 /*
  * Which handler gets a message: of registrations and settings, of both eras, before and after the preparation to fork,
  * the latest one; and the slot of user data is one a process and type.
+ *
+ * env: MALLOC_PERTURB_=165
  */
 #include "ipc.h"
 
@@ -82,7 +84,9 @@ static void on_itself(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void *
     good(ev, f, buf, len, udata);
     CHECK_INT(set(ITSELF, NULL, NULL), 0);
     CHECK_INT(set(ITSELF, bad, NULL), 0);
-    CHECK_INT(set(ITSELF, good, NULL), 0);
+    CHECK_INT(set(ITSELF, good, "last"), 0);
+    CHECK_STR(*udata, "last"); /* the slot that it was called with still is one */
+    *udata = "first";
 }
 
 static void on_slot(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
