@@ -364,6 +364,8 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "program") == 0)
         return run_program(argc, argv);
     if (argc == 1) {
+        /* A shell ignores these for what it runs in the background, and that is passed on. */
+        CHECK(signal(SIGINT, SIG_DFL) != SIG_ERR && signal(SIGQUIT, SIG_DFL) != SIG_ERR && signal(SIGHUP, SIG_DFL) != SIG_ERR);
         run_self("supervised");
         run_self("default");
         run_self("bad path");

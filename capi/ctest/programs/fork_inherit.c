@@ -1,6 +1,6 @@
 /*
  * What a worker has from its master: memory, descriptors, handlers and the configuration as they are at its fork, at its
- * first start and at later ones, and pointers from before stay valid.
+ * first start and at later ones, and pointers from before stay valid. What it changes is its own copy.
  */
 #include "check.h"
 #include "framework.h"
@@ -25,7 +25,7 @@ static pid_t master;
 static int generation = 1, *heap;
 static FILE *file;
 static ino_t file_inode;
-static mln_conf_cmd_t *setting;
+static mln_conf_cmd_t *setting, *changed;
 static mln_conf_item_t *shared_setting;
 static mln_tcp_conn_t *connection;
 static mln_log_t *log_state;
@@ -100,6 +100,15 @@ static void in_worker(mln_event_t *ev)
     CHECK(getpid() != master);
     CHECK_PTR(cd->search(cd, "a_number"), setting);
     CHECK_PTR(setting->search(setting, 1), shared_setting);
+    /* As the master has it, whatever other workers did to theirs; this one changes its own. */
+    CHECK_INT(changed->search(changed, 1)->val.i, 1);
+    CHECK(cd->search(cd, "doomed") != NULL);
+    CHECK_PTR(cd->search(cd, "of_a_worker"), NULL);
+    set_number(changed, 100);
+    cd->remove(cd, "doomed");
+    CHECK(cd->insert(cd, "of_a_worker") != NULL);
+    CHECK_INT(changed->search(changed, 1)->val.i, 100);
+    CHECK_PTR(cd->search(cd, "doomed"), NULL);
     CHECK_PTR(mln_log_state(), log_state);
     CHECK_STR(mln_log_logfile_path(), "./logs/test.log");
     /* The address is known since before the fork; what is behind it is this worker's. */
@@ -184,6 +193,8 @@ static int prepare(void)
     CHECK(setting != NULL);
     set_number(setting, 5);
     shared_setting = setting->search(setting, 1);
+    CHECK((changed = cd->insert(cd, "changed")) != NULL && cd->insert(cd, "doomed") != NULL);
+    set_number(changed, 1);
     connection = mln_fork_master_connection_get();
     CHECK(connection != NULL);
     CHECK_INT(connection->sockfd, -1);
@@ -197,6 +208,7 @@ static int prepare(void)
 int main(int argc, char **argv)
 {
     struct mln_framework_attr attr = {argc, argv, prepare, NULL, ask_all, in_worker};
+    mln_conf_domain_t *cd;
     struct stat status;
 
     master = getpid();
@@ -209,6 +221,10 @@ int main(int argc, char **argv)
     file_inode = status.st_ino;
     CHECK_INT(mln_framework_init(&attr), 0);
     CHECK_INT(reports, 2 * WORKERS);
+    cd = mln_conf()->search(mln_conf(), "main");
+    CHECK_INT(changed->search(changed, 1)->val.i, 1);
+    CHECK(cd->search(cd, "doomed") != NULL);
+    CHECK_PTR(cd->search(cd, "of_a_worker"), NULL);
     free(heap);
     fclose(file);
     remove_log();

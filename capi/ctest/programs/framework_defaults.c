@@ -1,11 +1,14 @@
 /*
- * Without any configuration file the framework runs with its defaults and says so once; MLN_CONF and the path hook name
- * a file, the hook before the variable.
+ * Without any configuration file the framework runs with its defaults and says so once, in both eras; MLN_CONF and the path
+ * hook name a file, the hook before the variable.
  */
 #include "scratch.h"
 #include "framework.h"
 #include "mln_fork.h"
+#include "mln_core.h"
 #include "processes.h"
+
+enum { HELLO = 3000 };
 
 static pid_t master;
 static int workers;
@@ -65,6 +68,52 @@ static int init(int (*global_init)(void))
     return result;
 }
 
+/* ---- the seed era, in which nothing of the program runs in the master but handlers ---- */
+
+static void greeted(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+{
+    (void)f_ptr;
+    (void)buf;
+    (void)len;
+    (void)udata;
+    CHECK_INT(mln_fork_scan_all(ev, count, &workers), 0);
+    mln_event_set_break(ev);
+}
+
+static mln_ipc_handler_t greeting = {greeted, NULL, HELLO};
+
+static void greet(mln_event_t *ev)
+{
+    CHECK_INT(mln_ipc_worker_send_prepare(ev, HELLO, NULL, 0), 0);
+}
+
+static int switch_on_seed(void)
+{
+    mln_conf_item_t item;
+
+    CHECK(mln_get_conf() != NULL);
+    CHECK_INT(switch_on(), 0);
+    memset(&item, 0, sizeof item);
+    item.type = CONF_BOOL;
+    item.val.b = 1;
+    configure("framework", &item);
+    item.type = CONF_INT;
+    item.val.i = 1;
+    configure("worker_proc", &item);
+    mln_set_master_ipc_handler(&greeting);
+    return 0;
+}
+
+static int init_seed(mln_core_init_t global_init)
+{
+    char *argv[] = {(char *)"defaults", NULL};
+    struct mln_core_attr attr = {1, argv, global_init, greet};
+    int result = mln_core_init(&attr);
+
+    CHECK_INT(getpid(), master);
+    return result;
+}
+
 static char *nowhere(void)
 {
     return (char *)"/nowhere/at/all.conf";
@@ -92,6 +141,17 @@ static void run(const char *part)
         mln_path_hook_set(m_p_conf, nowhere);
         CHECK_INT(init(switch_on), 0);
         CHECK_INT(init(switch_on), 0);
+    } else if (strcmp(part, "nothing, seed") == 0) {
+        CHECK_INT(init_seed(NULL), 0);
+        CHECK(mln_get_conf() != NULL);
+        CHECK_INT(workers, 0);
+    } else if (strcmp(part, "nothing, switched on, seed") == 0) {
+        CHECK_INT(init_seed(switch_on_seed), 0);
+        CHECK_INT(workers, 1);
+    } else if (strcmp(part, "missing file, seed") == 0) {
+        CHECK_INT(setenv("MLN_CONF", nowhere(), 1), 0);
+        CHECK_INT(init_seed(switch_on_seed), 0);
+        CHECK_INT(workers, 1);
     } else if (strcmp(part, "variable") == 0) {
         CHECK_INT(setenv("MLN_CONF", scratch_conf_path, 1), 0);
         CHECK_INT(init(NULL), 0);
@@ -133,6 +193,9 @@ int main(int argc, char **argv)
         {"nothing", NULL},
         {"nothing, switched on", "built-in defaults"},
         {"missing file", "/nowhere/at/all.conf: the configuration file, named by the program's path hook, does not exist"},
+        {"nothing, seed", NULL},
+        {"nothing, switched on, seed", "built-in defaults"},
+        {"missing file, seed", "/nowhere/at/all.conf: the configuration file, named by the environment variable MLN_CONF, does not exist"},
         {"variable", NULL},
         {"hook", NULL},
     };

@@ -42,10 +42,14 @@ static int tell_value(void)
 
 static int on_reload(void *unused)
 {
+    sigset_t blocked;
+
     (void)unused;
     if (getpid() != master)
         return tell_value();
-    /* Memory, the log and the loop may be used: this is no signal handler. */
+    /* Memory, the log and the loop may be used: this is no signal handler, in which the signal would be blocked. */
+    CHECK_INT(pthread_sigmask(SIG_BLOCK, NULL, &blocked), 0);
+    CHECK_INT(sigismember(&blocked, SIGUSR2), 0);
     free(malloc(100000));
     mln_log(none, "the master has value %d\n", value());
     return 0;
