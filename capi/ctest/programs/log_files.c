@@ -3,6 +3,7 @@
  */
 #include "check.h"
 
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 
@@ -301,6 +302,55 @@ static void paths_of_all_kinds(void)
     CHECK(truncate(err, 0) == 0);
 }
 
+/* A log directly below the root: of a process that has the folder for its root, where that can be had. */
+static void directly_below_the_root(void)
+{
+    int status;
+    pid_t pid = fork();
+
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK_INT(configure("/mln-test.log", "none", ""), 0);
+        if (chroot(scratch_dir) == 0 || (unshare(CLONE_NEWUSER) == 0 && chroot(scratch_dir) == 0)) {
+            expect_paths("/", "/mln-test.log", "/melon.pid");
+        } else { /* not allowed to this account, and so is writing there */
+            CHECK_INT(mln_log_init(NULL), -1);
+            scratch_expect_part(err, "cannot open /mln-test.log for append");
+        }
+        _exit(0);
+    }
+    CHECK_INT(waitpid(pid, &status, 0), pid);
+    CHECK_INT(status, 0);
+    CHECK(truncate(err, 0) == 0);
+}
+
+/* The result is what became of the bytes in the file, whatever became of them on standard error. */
+static void the_result_of_raw_bytes_is_the_files(void)
+{
+    int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 50), full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+    CHECK(saved >= 0 && full >= 0);
+    CHECK_INT(configure(scratch_path("raw.log"), "none", ""), 0);
+    CHECK_INT(mln_log_init(NULL), 0);
+    CHECK(dup2(full, STDERR_FILENO) == STDERR_FILENO);
+    CHECK_INT(mln_log_writen((void *)"raw\n", 4), 4);
+    CHECK(dup2(saved, STDERR_FILENO) == STDERR_FILENO);
+    scratch_expect(scratch_path("raw.log"), "raw\n");
+    mln_log_destroy();
+
+    CHECK(symlink("/dev/full", scratch_path("full.log")) == 0);
+    CHECK_INT(configure(scratch_path("full.log"), "none", ""), 0);
+    CHECK_INT(mln_log_init(NULL), 0);
+    errno = 0;
+    CHECK_INT(mln_log_writen((void *)"raw\n", 4), -1);
+    CHECK_INT(errno, ENOSPC);
+    scratch_expect(err, "raw\n");
+    mln_log_destroy();
+    close(saved);
+    close(full);
+    CHECK(truncate(err, 0) == 0);
+}
+
 static void failed_init_leaves_stderr(void)
 {
     CHECK_INT(configure(scratch_path("no/such/app.log"), "none", ""), 0);
@@ -366,6 +416,8 @@ int main(void)
     after_destroy_the_descriptor_is_not_used();
     daemon_leaves_stderr_alone();
     paths_of_all_kinds();
+    directly_below_the_root();
+    the_result_of_raw_bytes_is_the_files();
     failed_init_leaves_stderr();
     only_a_terminal_gets_colours();
     mln_conf_free();
