@@ -1,5 +1,6 @@
 /*
- * layout.c - the structures that programs embed, or that were compiled into them, have the layout of the original.
+ * layout.c - the structures that programs embed, or that were compiled into them, have the layout of the original, and the library
+ * was built with the same.
  */
 #include "check.h"
 
@@ -171,8 +172,101 @@ static mln_u32_t word_at(const void *structure, size_t offset)
         CHECK_INT(word_at(&structure, (offset)), 1u << (bit)); \
     } while (0)
 
+/* A structure of the program's that the library fills in, and what must not be touched behind it. */
+#define WATCHED(type) \
+    struct { \
+        type it; \
+        unsigned char behind[32]; \
+    }
+#define CHECK_NOT_BEHIND(watched) \
+    do { \
+        size_t i; \
+        for (i = 0; i < sizeof (watched).behind; i++) \
+            CHECK_INT((watched).behind[i], 0xa5); \
+    } while (0)
+
+static void handle_nothing(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata_ptr)
+{
+    (void)ev;
+    (void)f_ptr;
+    (void)buf;
+    (void)len;
+    (void)udata_ptr;
+}
+
+/* What the library writes is where this program reads it. */
+static void the_library_has_the_same(void)
+{
+    WATCHED(mln_tcp_conn_t) conn;
+    WATCHED(struct utctime) date;
+    mln_tcp_conn_t *master = mln_fork_get_master_connection();
+    mln_fork_t *self = (mln_fork_t *)((char *)master - offsetof(mln_fork_t, conn));
+    mln_chain_t *node;
+    mln_file_t *file;
+    mln_string_t *string = mln_string_new("text");
+    mln_ipc_cb_t *registered;
+    mln_conf_t *cf;
+    mln_conf_cmd_t *cc;
+    mln_conf_item_t item;
+
+    memset(&conn, 0xa5, sizeof conn);
+    CHECK_INT(mln_tcp_conn_init(&conn.it, 2), 0);
+    CHECK_NOT_BEHIND(conn);
+    CHECK(conn.it.pool != NULL && conn.it.rcv_head == NULL && conn.it.rcv_tail == NULL && conn.it.snd_head == NULL);
+    CHECK(conn.it.snd_tail == NULL && conn.it.sent_head == NULL && conn.it.sent_tail == NULL);
+    CHECK_INT(conn.it.sockfd, 2);
+    CHECK((node = mln_chain_new_with_buf(conn.it.pool)) != NULL && node->buf != NULL && node->next == NULL);
+    mln_tcp_conn_append(&conn.it, node, M_C_RECV);
+    CHECK(conn.it.rcv_head == node && conn.it.rcv_tail == node);
+    node->buf->pos = (mln_u8ptr_t)string;
+    node->buf->last = node->buf->pos + 5;
+    node->buf->left_pos = node->buf->pos + 2;
+    CHECK_INT(mln_buf_size(node->buf), 5);
+    CHECK_INT(mln_buf_left_size(node->buf), 3);
+    node->buf->file_last = 7;
+    node->buf->file_left_pos = 1;
+    node->buf->in_file = 1;
+    CHECK_INT(mln_buf_size(node->buf), 7);
+    CHECK_INT(mln_buf_left_size(node->buf), 6);
+    node->buf->in_file = 0;
+    CHECK((file = mln_file_tmp_open(conn.it.pool)) != NULL);
+    CHECK(file->fd > 2 && file->is_tmp && file->file_path == NULL && file->fset == NULL);
+    mln_file_close(file);
+    mln_tcp_conn_destroy(&conn.it);
+
+    CHECK_STR((char *)string->data, "text");
+    CHECK(string->len == 4 && !string->pool && string->ref == 1);
+    mln_string_free(string);
+
+    memset(&date, 0xa5, sizeof date);
+    mln_time2utc(0, &date.it);
+    CHECK_NOT_BEHIND(date);
+    CHECK(date.it.year == 1970 && date.it.month == 1 && date.it.day == 1 && date.it.second == 0 && date.it.week == 4);
+
+    CHECK_INT(self->pid, getpid());
+    CHECK(self->conn.sockfd == -1 && self->args == NULL && self->n_args == 0);
+    CHECK((registered = mln_ipc_handler_register(7, handle_nothing, NULL, &conn, &date)) != NULL);
+    CHECK(registered->master_handler == handle_nothing && registered->worker_handler == NULL && registered->type == 7);
+    CHECK(registered->master_data == &conn && registered->worker_data == &date);
+    mln_ipc_handler_unregister(registered);
+
+    CHECK_INT(mln_conf_load(), 0);
+    cf = mln_conf();
+    cc = cf->search(cf, "main")->insert(cf->search(cf, "main"), "name");
+    CHECK_STR((char *)cf->search(cf, "main")->domain_name->data, "main");
+    CHECK_STR((char *)cc->cmd_name->data, "name");
+    memset(&item, 0, sizeof item);
+    item.type = CONF_INT;
+    item.val.i = 5;
+    CHECK_INT(cc->update(cc, &item, 1), 0);
+    CHECK(cc->n_args == 1 && cc->search(cc, 1)->type == CONF_INT && cc->search(cc, 1)->val.i == 5);
+    CHECK(g_log.fd == 2 && g_log.level == none && !g_log.init && g_log.log_path != NULL);
+    mln_conf_free();
+}
+
 int main(void)
 {
+    the_library_has_the_same();
     CHECK_BIT(mln_buf_t, temporary, 80, 0);
     CHECK_BIT(mln_buf_t, mmap, 80, 1);
     CHECK_BIT(mln_buf_t, in_memory, 80, 2);

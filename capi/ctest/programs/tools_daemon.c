@@ -6,8 +6,10 @@
 #include "check.h"
 
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "mln_log.h"
@@ -57,6 +59,20 @@ static void report_to(int fd)
     _exit(0);
 }
 
+static int without_setuid; /* what run() starts cannot change its user */
+
+/* For root; nobody else has that right. */
+static void lose_setuid(void)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+
+    CHECK_INT(syscall(SYS_capget, &header, sets), 0);
+    sets[0].effective &= ~(1u << CAP_SETUID);
+    sets[0].permitted &= ~(1u << CAP_SETUID);
+    CHECK_INT(syscall(SYS_capset, &header, sets), 0);
+}
+
 /* Lets a child become a daemon by this configuration; the status with which the child ends. */
 static int run(const char *conf, struct report *report)
 {
@@ -68,6 +84,8 @@ static int run(const char *conf, struct report *report)
     CHECK(child >= 0);
     if (child == 0) {
         close(ends[0]);
+        if (without_setuid) /* before there are other threads: it is a thread's right */
+            lose_setuid();
         CHECK_INT(scratch_conf(conf), 0);
         report_to(ends[1]);
     }
@@ -185,6 +203,18 @@ static void expect_failure(const char *conf, const char *part)
     scratch_expect_part(err, part);
 }
 
+/* Going on with the old rights would be worse than not to start. */
+static void an_account_that_cannot_be_had_ends_the_start(void)
+{
+    const char *other = getuid() == 0 ? "nobody" : "root";
+    char user[256];
+
+    snprintf(user, sizeof user, "user \"%s\";", other);
+    without_setuid = 1;
+    expect_failure(configuration(user), "cannot continue as user");
+    without_setuid = 0;
+}
+
 static void failures_are_seen_at_the_terminal(void)
 {
     char conf[2048];
@@ -212,6 +242,7 @@ int main(void)
     changes_the_account("daemon on;");
     foreign_files_keep_their_owner();
     failures_are_seen_at_the_terminal();
+    an_account_that_cannot_be_had_ends_the_start();
     free(err);
     return 0;
 }
