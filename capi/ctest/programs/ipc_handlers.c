@@ -1,8 +1,6 @@
 /*
  * Which handler gets a message: of registrations and settings, of both eras, before and after the preparation to fork,
  * the latest one; and the slot of user data is one a process and type.
- *
- * env: MALLOC_PERTURB_=165
  */
 #include "ipc.h"
 
@@ -79,14 +77,23 @@ static int set(mln_u32_t type, ipc_handler handler, void *data)
 
 static void on_itself(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
 {
+    enum { SIZES = 16, STEP = 16 };
+    void *taken[SIZES];
+
     CHECK_STR(*udata, "first");
     CHECK_INT(right[index_of(ITSELF)], 0);
     good(ev, f, buf, len, udata);
     CHECK_INT(set(ITSELF, NULL, NULL), 0);
     CHECK_INT(set(ITSELF, bad, NULL), 0);
+    for (int i = 0; i < SIZES; ++i) { /* in place of whatever was freed by that */
+        CHECK((taken[i] = malloc((size_t)(i + 1) * STEP)) != NULL);
+        memset(taken[i], 0, (size_t)(i + 1) * STEP);
+    }
     CHECK_INT(set(ITSELF, good, "last"), 0);
     CHECK_STR(*udata, "last"); /* the slot that it was called with still is one */
     *udata = "first";
+    for (int i = 0; i < SIZES; ++i)
+        free(taken[i]);
 }
 
 static void on_slot(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
