@@ -498,10 +498,20 @@ static void dump_text(const mln_u8_t *bytes, mln_u64_t len, char quote)
     putchar(quote);
 }
 
+/* With as many digits as it takes to read the same number back; the language has no exponents. */
+static void dump_real(float real)
+{
+    char text[208]; /* at most 39 digits before the point and 149 behind it */
+    int digits = 1;
+
+    snprintf(text, sizeof(text), "%.1f", real);
+    while (strtof(text, NULL) != real && digits < 149)
+        snprintf(text, sizeof(text), "%.*f", ++digits, real);
+    fputs(text, stdout);
+}
+
 static void dump_item(const mln_conf_item_t *item)
 {
-    char real[64];
-
     putchar(' ');
     switch (item->type) {
         case CONF_STR:
@@ -517,8 +527,7 @@ static void dump_item(const mln_conf_item_t *item)
             printf("%ld", item->val.i);
             break;
         case CONF_FLOAT:
-            snprintf(real, sizeof(real), "%g", item->val.f);
-            printf("%s%s", real, strpbrk(real, ".en") != NULL ? "" : ".0");
+            dump_real(item->val.f);
             break;
         case CONF_NONE:
             fputs("none", stdout);

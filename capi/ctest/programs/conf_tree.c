@@ -26,7 +26,7 @@ static const char text[] =
     "    mode 2;\n"
     "}\n"
     "limits { second; }\n"
-    "big -9223372036854775808 2.0;\n";
+    "big -9223372036854775808 2.0 -0.15625 16777215.0 0.0000001;\n";
 
 /* The names of the commands of a domain, with blanks between. */
 static const char *names_of(mln_conf_t *cf, const char *domain)
@@ -71,6 +71,8 @@ static void test_search(mln_conf_t *cf)
 
     cmd = main_domain->search(main_domain, "big");
     CHECK(cmd->search(cmd, 1)->val.i == -9223372036854775807L - 1);
+    CHECK(cmd->search(cmd, 2)->val.f == 2.0f && cmd->search(cmd, 3)->val.f == -0.15625f);
+    CHECK(cmd->search(cmd, 4)->val.f == 16777215.0f);
 
     mln_conf_domain_t *limits = cf->search(cf, "limits");
     CHECK_STR(names_of(cf, "limits"), "rate mode empty mode");
@@ -260,7 +262,8 @@ int main(void)
     capture_begin(1);
     mln_conf_dump();
     capture_end();
-    CHECK_STR(captured, "worker_proc 4;\nlog_path \"logs/app.log\";\ndaemon off;\nbig -9223372036854775808 2.0;\n"
+    CHECK_STR(captured, "worker_proc 4;\nlog_path \"logs/app.log\";\ndaemon off;\n"
+                        "big -9223372036854775808 2.0 -0.15625 16777215.0 0.0000001;\n"
                         "limits {\n    rate -2.5;\n    mode 'r' on 10 \"ten \\\"10\\\"\\n\";\n    empty;\n    mode 2;\n}\n"
                         "limits {\n    second;\n}\n");
     test_update(cf);
