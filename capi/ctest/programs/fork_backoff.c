@@ -53,6 +53,8 @@ static void run_for(mln_u32_t ms)
 /* Starts at 0, at once, and 0.1, 0.3, 0.7, 1.5 s after that. */
 static void check_starts(void)
 {
+    for (int i = 0; starts->count < 4 && i < 100; ++i) /* a busy machine takes its time */
+        run_for(100);
     CHECK(starts->count >= 4);
     CHECK(starts->count <= 6);
     for (int i = 2; i < starts->count; ++i)
