@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,13 +212,15 @@ int channel_attach(mln_event_t *ev, mln_fork_t *f)
     free(priv->rest);
     priv->rest = NULL;
     priv->rest_size = 0;
+    pthread_mutex_lock(&lock);
     priv->ev = ev;
     priv->watched = 1;
     ev->serves = 1;
-    if (mln_tcp_conn_send_empty(&f->conn))
+    if (mln_tcp_conn_send_empty(&f->conn)) {
+        pthread_mutex_unlock(&lock);
         return 0;
+    }
     /* What was queued for another loop, or before there was one. */
-    pthread_mutex_lock(&lock);
     if (!f->priv->unsent) {
         f->priv->unsent = 1;
         f->priv->next_unsent = ev->unsent;
@@ -263,7 +266,7 @@ static void detach(mln_fork_t *f, void **rest, mln_size_t *size)
     pthread_mutex_lock(&lock);
     forget_unsent(f);
     f->priv->ev = NULL;
-    f->priv->watched = 0;
+    f->priv->watched = f->priv->blocked = 0;
     pthread_mutex_unlock(&lock);
 }
 
@@ -280,6 +283,7 @@ void channel_close(mln_fork_t *f)
 
     pthread_mutex_lock(&lock);
     f->priv->gone = 1; /* first: from now on no thread can put anything into its queue */
+    f->priv->tail = f->priv->others_tail = NULL;
     forget_unsent(f);
     pthread_mutex_unlock(&lock);
     detach(f, NULL, NULL);
@@ -329,16 +333,39 @@ void channel_loop_gone(mln_event_t *ev)
 
 /* ---- sending ---- */
 
-/* A block at the end of the send queue that takes `size` more bytes. The caller holds the lock. */
-static mln_buf_t *room_for(mln_fork_t *f, mln_size_t size)
+/*
+ * The thread that dispatches a loop sends most of its messages, and takes no lock for most of those: as long as its last
+ * block has room. Other threads have blocks of their own. A block of theirs behind it ends that, so that what one thread
+ * sent before another one is what arrives first.
+ */
+static bool dispatches(const mln_event_t *ev)
+{
+    return ev->outermost != NULL && pthread_equal(ev->dispatcher, pthread_self());
+}
+
+static mln_size_t room_in(const mln_buf_t *buf)
+{
+    return (mln_size_t)(buf->end - buf->last);
+}
+
+static void put_frame(mln_buf_t *buf, mln_u32_t type, const void *payload, mln_size_t len)
+{
+    mln_u32_t header[2] = {(mln_u32_t)(sizeof type + len), type};
+
+    memcpy(buf->last, header, HEADER_SIZE);
+    if (len != 0)
+        memcpy(buf->last + HEADER_SIZE, payload, len);
+    buf->last += HEADER_SIZE + len;
+}
+
+/* A new block at the end of the send queue that takes `size` bytes. The caller holds the lock. */
+static mln_buf_t *add_block(mln_fork_t *f, mln_size_t size)
 {
     struct mln_fork_private_s *priv = f->priv;
-    mln_chain_t *node = mln_tcp_conn_tail(&f->conn, M_C_SEND);
     mln_size_t capacity = size > BLOCK_SIZE ? size : BLOCK_SIZE;
+    mln_chain_t *node;
     mln_buf_t *buf;
 
-    if (node != NULL && node->buf == priv->tail && (mln_size_t)(node->buf->end - node->buf->last) >= size)
-        return node->buf;
     if (capacity == BLOCK_SIZE && priv->spare != NULL) {
         node = priv->spare;
         priv->spare = NULL;
@@ -357,13 +384,27 @@ static mln_buf_t *room_for(mln_fork_t *f, mln_size_t size)
         buf->in_memory = buf->last_buf = buf->last_in_chain = 1;
     }
     mln_tcp_conn_append(&f->conn, node, M_C_SEND);
-    priv->tail = node->buf;
     return node->buf;
 }
 
-static int append_frame(mln_fork_t *f, mln_u32_t type, const void *payload, mln_size_t len)
+/* A block at the end of the send queue that takes `size` more bytes from this thread. The caller holds the lock. */
+static mln_buf_t *room_for(mln_fork_t *f, mln_size_t size, bool own)
 {
-    mln_u32_t header[2] = {(mln_u32_t)(sizeof type + len), type};
+    struct mln_fork_private_s *priv = f->priv;
+    mln_chain_t *node = mln_tcp_conn_tail(&f->conn, M_C_SEND);
+    mln_buf_t *buf = own ? priv->tail : priv->others_tail;
+
+    if (node == NULL || node->buf != buf || room_in(buf) < size) {
+        if ((buf = add_block(f, size)) == NULL)
+            return NULL;
+    }
+    priv->tail = own ? buf : NULL;
+    priv->others_tail = own ? NULL : buf;
+    return buf;
+}
+
+static int append_frame(mln_fork_t *f, mln_u32_t type, const void *payload, mln_size_t len, bool own)
+{
     mln_buf_t *buf;
 
     if (f->priv->gone || f->priv->deaf || f->priv->finishing) {
@@ -374,20 +415,19 @@ static int append_frame(mln_fork_t *f, mln_u32_t type, const void *payload, mln_
         errno = EAGAIN;
         return -1;
     }
-    if ((buf = room_for(f, HEADER_SIZE + len)) == NULL) {
+    if ((buf = room_for(f, HEADER_SIZE + len, own)) == NULL) {
         errno = ENOMEM;
         return -1;
     }
-    memcpy(buf->last, header, HEADER_SIZE);
-    if (len != 0)
-        memcpy(buf->last + HEADER_SIZE, payload, len);
-    buf->last += HEADER_SIZE + len;
+    put_frame(buf, type, payload, len);
     f->priv->queued += HEADER_SIZE + len;
     return 0;
 }
 
 static int send_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln_size_t len, mln_fork_t *f)
 {
+    mln_buf_t *tail;
+    bool own;
     int result;
 
     if (len > engine_max_payload()) { /* the other end would take it for a broken stream */
@@ -396,8 +436,14 @@ static int send_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln_
     }
     if (!loop_is_ours(ev))
         return -1;
+    own = dispatches(ev) && f->priv->ev == ev;
+    /* Whoever puts a block there has seen to it that it is going to be written. */
+    if (own && (tail = f->priv->tail) != NULL && room_in(tail) >= HEADER_SIZE + len && queue_limit == 0) {
+        put_frame(tail, type, payload, len);
+        return 0;
+    }
     pthread_mutex_lock(&lock);
-    if ((result = append_frame(f, type, payload, len)) == 0 && !f->priv->unsent) {
+    if ((result = append_frame(f, type, payload, len, own)) == 0 && !f->priv->unsent && !f->priv->blocked) {
         f->priv->unsent = 1;
         if (f->priv->ev == NULL)
             f->priv->ev = ev;
@@ -437,6 +483,8 @@ static void recycle(mln_fork_t *f)
 
         if (buf != NULL && buf == f->priv->tail)
             f->priv->tail = NULL;
+        if (buf != NULL && buf == f->priv->others_tail)
+            f->priv->others_tail = NULL;
         if (buf == NULL || f->priv->spare != NULL || !buf->in_memory || buf->end - buf->start != BLOCK_SIZE) {
             mln_chain_pool_release(node);
             continue;
@@ -468,7 +516,7 @@ static int write_out(mln_fork_t *f, mln_size_t *lost)
         *lost = bytes_queued(f);
         /* What the other end sent before it went away is still to be read: its end of file ends the channel. */
         f->priv->deaf = 1;
-        f->priv->tail = NULL;
+        f->priv->tail = f->priv->others_tail = NULL;
         mln_chain_pool_release_all(mln_tcp_conn_remove(&f->conn, M_C_SEND));
     }
     /* Without a limit nobody asks, and the queue may be long. */
@@ -479,18 +527,24 @@ static int write_out(mln_fork_t *f, mln_size_t *lost)
 
 static void write_channel(mln_event_t *ev, mln_fork_t *f)
 {
-    const struct engine_table *go;
+    /* Before the loop is bound nothing is waited for: what is left is written then. */
+    const struct engine_table *go = loop_is_bound(ev) ? loop_engine(ev) : NULL;
     mln_size_t lost = 0;
     int result, error_number;
+    bool waits;
 
     pthread_mutex_lock(&lock);
     result = write_out(f, &lost);
     error_number = errno;
+    waits = result == M_C_NOTYET && go != NULL && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f) >= 0;
+    f->priv->blocked = waits;
+    if (!waits) /* whoever sends the next message sees to it that it is written */
+        f->priv->tail = NULL;
     pthread_mutex_unlock(&lock);
     /* Said without the lock: a logger of the program's own may send. */
     if (result == M_C_ERROR && error_number != EPIPE && error_number != ECONNRESET)
         log_line(error, "%zu bytes for process %ld cannot be sent: %s", lost, (long)f->pid, strerror(error_number));
-    if (result == M_C_NOTYET && (go = loop_engine(ev)) != NULL && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f) < 0)
+    if (result == M_C_NOTYET && !waits && go != NULL)
         log_line(error, "cannot wait for process %ld to take more; the next message will try again", (long)f->pid);
     if (result != M_C_NOTYET && f->priv->finishing)
         (void)shutdown(f->conn.sockfd, SHUT_WR);
@@ -500,6 +554,7 @@ void channel_finish(mln_event_t *ev, mln_fork_t *f)
 {
     pthread_mutex_lock(&lock);
     f->priv->finishing = 1;
+    f->priv->tail = NULL; /* nothing more goes into it */
     pthread_mutex_unlock(&lock);
     write_channel(ev, f);
 }

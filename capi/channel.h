@@ -14,7 +14,9 @@ struct mln_fork_private_s {
     mln_event_t *ev;          /* the loop that writes it, and reads it if `watched`; or NULL */
     mln_fork_t *next_unsent;  /* in the list of the loop that is going to write it */
     mln_fork_t *next_buried;  /* in the list of those to be freed */
-    mln_buf_t *tail;          /* the last block of the send queue, if further frames may be put into it */
+    _Atomic(mln_buf_t *) tail; /* the last block of the send queue, if the loop's thread may put further frames into it;
+                                  that thread needs no lock to do so, and nobody else writes there */
+    mln_buf_t *others_tail;   /* the same for other threads, which hold the lock */
     mln_chain_t *spare;       /* an empty block for the next frames */
     mln_size_t queued;        /* bytes in the send queue */
     void *rest;               /* what its last loop received and no handler has seen, `rest_size` bytes; or NULL */
@@ -22,6 +24,7 @@ struct mln_fork_private_s {
     mln_u64_t serial;         /* orders the workers of a process */
     unsigned watched : 1;     /* its loop reads it */
     unsigned unsent : 1;      /* it is in a list of unsent ones */
+    unsigned blocked : 1;     /* its loop writes when the kernel takes more */
     unsigned gone : 1;        /* closed: nothing may be done with it any more */
     unsigned finishing : 1;   /* nothing more is sent, and the other end is told so when the queue is written */
     unsigned deaf : 1;        /* the other end takes nothing any more; it may still have sent something */
