@@ -21,11 +21,14 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum {
     HEADER_SIZE = 2 * sizeof(mln_u32_t), /* length and type */
-    BLOCK_SIZE = 32 << 10                /* what small frames share */
+    BLOCK_SIZE = 32 << 10,               /* what small frames share */
+    LARGE = 128 << 10,                   /* from this size on a payload is not copied if the kernel takes it at once */
+    KERNEL_BUFFER = 1 << 20              /* asked for; less where the system's limit is lower */
 };
 
 /* Guards send queues and lists of unsent channels: any thread may send. Never held while a handler runs. */
@@ -58,6 +61,14 @@ void channel_before_fork(void)
 void channel_after_fork_parent(void)
 {
     pthread_mutex_unlock(&lock);
+}
+
+/* So that a message of a megabyte leaves in one system call. It costs memory only while so much is under way. */
+static void enlarge_kernel_buffer(int fd)
+{
+    static const int size = KERNEL_BUFFER;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 }
 
 static void release(mln_fork_t *f)
@@ -122,6 +133,7 @@ mln_fork_t *channel_new(int fd)
         errno = ENOMEM;
         return NULL;
     }
+    enlarge_kernel_buffer(fd);
     return f;
 }
 
@@ -161,6 +173,7 @@ int channel_self_set(int fd)
     if (channel_self() == NULL || renew(self, fd) != 0)
         return -1;
     self->stype = M_PST_SUP;
+    enlarge_kernel_buffer(fd);
     return 0;
 }
 
@@ -403,9 +416,52 @@ static mln_buf_t *room_for(mln_fork_t *f, mln_size_t size, bool own)
     return buf;
 }
 
+/* Frees what was sent, but for one block. */
+static void recycle(mln_fork_t *f)
+{
+    mln_chain_t *node;
+
+    while ((node = mln_tcp_conn_pop(&f->conn, M_C_SENT)) != NULL) {
+        mln_buf_t *buf = node->buf;
+
+        if (buf != NULL && buf == f->priv->tail)
+            f->priv->tail = NULL;
+        if (buf != NULL && buf == f->priv->others_tail)
+            f->priv->others_tail = NULL;
+        if (buf == NULL || f->priv->spare != NULL || !buf->in_memory || buf->end - buf->start != BLOCK_SIZE) {
+            mln_chain_pool_release(node);
+            continue;
+        }
+        buf->left_pos = buf->pos = buf->last = buf->start;
+        f->priv->spare = node;
+    }
+}
+
+/*
+ * Puts a large frame into an empty queue, less what the kernel takes of it at once, which is not copied. The memory comes
+ * first: half a frame that is out cannot be taken back. An error of the kernel's is left to the loop to find.
+ */
+static void put_large_frame(mln_fork_t *f, mln_buf_t *buf, mln_u32_t type, const void *payload, mln_size_t len)
+{
+    mln_u32_t header[2] = {(mln_u32_t)(sizeof type + len), type};
+    struct iovec parts[2] = {{header, HEADER_SIZE}, {(void *)payload, len}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t n = sendmsg(f->conn.sockfd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    if (n < HEADER_SIZE) { /* the header's last bytes belong to those that are copied */
+        put_frame(buf, type, payload, len);
+        buf->left_pos += n > 0 ? n : 0;
+        return;
+    }
+    buf->left_pos += n;
+    memcpy(buf->left_pos, (const char *)payload + (n - HEADER_SIZE), HEADER_SIZE + len - (mln_size_t)n);
+    buf->last += HEADER_SIZE + len;
+}
+
 static int append_frame(mln_fork_t *f, mln_u32_t type, const void *payload, mln_size_t len, bool own)
 {
     mln_buf_t *buf;
+    bool alone;
 
     if (f->priv->gone || f->priv->deaf || f->priv->finishing) {
         errno = EPIPE;
@@ -415,12 +471,21 @@ static int append_frame(mln_fork_t *f, mln_u32_t type, const void *payload, mln_
         errno = EAGAIN;
         return -1;
     }
+    alone = mln_tcp_conn_send_empty(&f->conn);
     if ((buf = room_for(f, HEADER_SIZE + len, own)) == NULL) {
         errno = ENOMEM;
         return -1;
     }
-    put_frame(buf, type, payload, len);
-    f->priv->queued += HEADER_SIZE + len;
+    if (alone && len >= LARGE)
+        put_large_frame(f, buf, type, payload, len);
+    else
+        put_frame(buf, type, payload, len);
+    if (mln_buf_left_size(buf) == 0) { /* all of it is out */
+        mln_tcp_conn_move_sent(&f->conn);
+        recycle(f);
+    } else {
+        f->priv->queued += HEADER_SIZE + len;
+    }
     return 0;
 }
 
@@ -443,7 +508,8 @@ static int send_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln_
         return 0;
     }
     pthread_mutex_lock(&lock);
-    if ((result = append_frame(f, type, payload, len, own)) == 0 && !f->priv->unsent && !f->priv->blocked) {
+    result = append_frame(f, type, payload, len, own);
+    if (result == 0 && !mln_tcp_conn_send_empty(&f->conn) && !f->priv->unsent && !f->priv->blocked) {
         f->priv->unsent = 1;
         if (f->priv->ev == NULL)
             f->priv->ev = ev;
@@ -471,27 +537,6 @@ int mln_ipc_worker_send_prepare(mln_event_t *ev, mln_u32_t type, void *msg, mln_
         return -1;
     }
     return send_frame(ev, type, msg, len, f);
-}
-
-/* Frees what was sent, but for one block. */
-static void recycle(mln_fork_t *f)
-{
-    mln_chain_t *node;
-
-    while ((node = mln_tcp_conn_pop(&f->conn, M_C_SENT)) != NULL) {
-        mln_buf_t *buf = node->buf;
-
-        if (buf != NULL && buf == f->priv->tail)
-            f->priv->tail = NULL;
-        if (buf != NULL && buf == f->priv->others_tail)
-            f->priv->others_tail = NULL;
-        if (buf == NULL || f->priv->spare != NULL || !buf->in_memory || buf->end - buf->start != BLOCK_SIZE) {
-            mln_chain_pool_release(node);
-            continue;
-        }
-        buf->left_pos = buf->pos = buf->last = buf->start;
-        f->priv->spare = node;
-    }
 }
 
 static mln_size_t bytes_queued(mln_fork_t *f)
