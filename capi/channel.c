@@ -26,7 +26,7 @@
 
 enum {
     HEADER_SIZE = 2 * sizeof(mln_u32_t), /* length and type */
-    BLOCK_SIZE = 32 << 10,               /* what small frames share */
+    BLOCK_SIZE = 64 << 10,               /* what small frames share */
     LARGE = 128 << 10,                   /* from this size on a payload is not copied if the kernel takes it at once */
     KERNEL_BUFFER = 1 << 20              /* asked for; less where the system's limit is lower */
 };

@@ -29,6 +29,8 @@ type channel struct {
 	level    C.int32_t // how many handlers were running, at least, when messages in that memory were handed out
 	queued   bool      // in the loop's backlog
 	received int       // bytes, in all
+	more     bool      // the last read filled its buffer: another one may bring more
+	reads    int       // since the loop looked at other descriptors
 	broken   error     // what is wrong with what came
 }
 
@@ -135,12 +137,38 @@ func (ch *channel) keep() {
 	ch.level = noLevel
 }
 
-// receive reads once. It reports whether that made a step.
+// mostReads is how often a channel is read before the loop looks at other descriptors again.
+const mostReads = 8
+
+// receive reads what has come. It reports whether that made a step.
 func (ch *channel) receive() bool {
+	ch.reads, ch.more = 0, true
+	return ch.handOut()
+}
+
+// handOut makes a step of what is in the inbox, or else of what the kernel has. It reports whether there was something to
+// do.
+func (ch *channel) handOut() bool {
+	for !ch.frames() {
+		if !ch.more || ch.reads == mostReads {
+			ch.more = false
+			return false
+		}
+		if ch.read() {
+			return true
+		}
+	}
+	return true
+}
+
+// read reads once. It reports whether that was the end.
+func (ch *channel) read() bool {
 	ch.keep()
 	space := ch.inbox.Space()
 	ch.pin()
 	n, errno := read(ch.fd, space)
+	ch.reads++
+	ch.more = n == len(space)
 	switch {
 	case n > 0:
 		ch.inbox.Added(n)
@@ -148,7 +176,7 @@ func (ch *channel) receive() bool {
 		if w := ch.loop.workers[ch.worker]; w != nil {
 			ch.loop.supervisor.Sign(w.life)
 		}
-		return ch.handOut()
+		return false
 	case errno == unix.EAGAIN || errno == unix.EINTR:
 		return false
 	}
@@ -190,8 +218,8 @@ func (ch *channel) enqueue() {
 	}
 }
 
-// handOut puts frames that have arrived into the step. It reports whether there was something to do.
-func (ch *channel) handOut() bool {
+// frames puts frames that have arrived into the step. It reports whether there was something to do.
+func (ch *channel) frames() bool {
 	step := ch.loop.step
 	n := 0
 	for n < len(step.frames) {
@@ -217,7 +245,7 @@ func (ch *channel) handOut() bool {
 	case n > 0:
 		step.kind, step.count, step.target = C.STEP_FRAMES, C.uint32_t(n), C.uintptr_t(ch.c)
 		ch.level = min(ch.level, step.handling)
-		if n == len(step.frames) || ch.broken != nil {
+		if n == len(step.frames) || ch.more || ch.broken != nil {
 			ch.enqueue()
 		}
 		return true

@@ -63,6 +63,8 @@ const (
 	usual = 64 << 10
 	// large is the size from which a buffer is given back as soon as it is empty.
 	large = 2 << 20
+	// A buffer that grew for a large frame is given back when it was emptied so often without another one.
+	patience = 16
 	// A read asks for at least this much, unless the frame at hand needs less.
 	leastRead = 16 << 10
 )
@@ -78,6 +80,7 @@ type Inbox struct {
 	buffer     []byte
 	start, end int // of what was received and not yet taken
 	biggest    int // frame that was taken since the buffer was last empty
+	modest     int // how often it was emptied since it last held a large one
 	held       bool
 }
 
@@ -86,8 +89,14 @@ type Inbox struct {
 // unless the inbox was told to [Inbox.Hold] them.
 func (in *Inbox) Space() []byte {
 	if in.start == in.end {
-		if !in.held && (len(in.buffer) > large || len(in.buffer) > usual && in.biggest <= usual) {
-			in.buffer = nil
+		switch {
+		case in.biggest > usual:
+			in.modest = 0
+		case in.biggest > 0:
+			in.modest++
+		}
+		if !in.held && (len(in.buffer) > large || len(in.buffer) > usual && in.modest >= patience) {
+			in.buffer, in.modest = nil, 0
 		}
 		in.biggest = 0
 		if !in.held {
@@ -96,7 +105,7 @@ func (in *Inbox) Space() []byte {
 	}
 	free := len(in.buffer) - in.end
 	if free >= leastRead || free > 0 && free >= in.missing() {
-		return in.buffer[in.end:]
+		return in.space()
 	}
 	size, received := max(len(in.buffer), usual), in.end-in.start
 	if in.held && received <= usual-leastRead {
@@ -113,7 +122,17 @@ func (in *Inbox) Space() []byte {
 		in.end = copy(in.buffer, in.buffer[in.start:in.end])
 	}
 	in.start = 0
-	return in.buffer[in.end:]
+	return in.space()
+}
+
+// space limits a read to what small frames need, or to the rest of a large frame: what follows a large frame would have
+// to be moved to make room for the next.
+func (in *Inbox) space() []byte {
+	most, missing := usual, in.missing()
+	if in.end-in.start+missing > usual {
+		most = missing
+	}
+	return in.buffer[in.end:min(len(in.buffer), in.end+most)]
 }
 
 // missing is how many bytes the frame at hand still needs; 1 when its length is not known yet.

@@ -321,7 +321,7 @@ func TestAnnouncedLengthCostsNothing(t *testing.T) {
 	}
 }
 
-// A buffer that grew for a large frame is given back when nothing large has come since.
+// A buffer that grew for a large frame is given back when nothing large has come for a while.
 func TestMemoryIsGivenBack(t *testing.T) {
 	for _, size := range []int{usual, 1 << 20, 3 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -330,19 +330,61 @@ func TestMemoryIsGivenBack(t *testing.T) {
 			if err := r.feed(AppendFrame(nil, 1, make([]byte, size)), nil); err != nil {
 				t.Fatal(err)
 			}
-			for range 2 {
+			for range patience {
 				if err := r.feed(AppendFrame(nil, 2, []byte("small")), nil); err != nil {
 					t.Fatal(err)
 				}
-				r.in.Space()
 			}
+			r.in.Space()
 			if got := len(r.in.Memory()); got > usual {
 				t.Errorf("%d bytes are kept after a frame of %d", got, size)
 			}
-			if len(r.frames) != 3 {
-				t.Errorf("%d frames, want 3", len(r.frames))
+			if len(r.frames) != 1+patience {
+				t.Errorf("%d frames, want %d", len(r.frames), 1+patience)
 			}
 		})
+	}
+}
+
+// A large frame now and then among small ones, and reads that bring nothing, do not cost a new buffer each time.
+func TestLargeFramesNowAndThenShareABuffer(t *testing.T) {
+	limit(t)
+	var in Inbox
+	var memory *byte
+	for i := range 10 {
+		for _, size := range []int{1 << 20, 5, 100} {
+			for rest := AppendFrame(nil, 1, make([]byte, size)); len(rest) > 0; {
+				n := copy(in.Space(), rest)
+				in.Added(n)
+				rest = rest[n:]
+				_, ok, err := in.Next()
+				if err != nil || ok != (len(rest) == 0) {
+					t.Fatalf("a frame came: %t, %v; %d bytes of it have not", ok, err, len(rest))
+				}
+			}
+			in.Space()
+			in.Space()
+		}
+		if at := unsafe.SliceData(in.Memory()); i == 0 {
+			memory = at
+		} else if at != memory {
+			t.Fatalf("round %d is in other memory than the first", i)
+		}
+	}
+}
+
+// A read for a large frame ends with the frame, so that the next one does not have to be moved to make room.
+func TestLargeFramesAreReadToTheirEnd(t *testing.T) {
+	limit(t)
+	var in Inbox
+	stream := slices.Concat(AppendFrame(nil, 1, make([]byte, 1<<20)), AppendFrame(nil, 2, make([]byte, 1<<20)))
+	for len(stream) > 0 {
+		n := copy(in.Space(), stream)
+		in.Added(n)
+		stream = stream[n:]
+		if _, ok, err := in.Next(); err != nil || ok && in.Buffered() != 0 {
+			t.Fatalf("after a frame %d bytes of the next one were there, %v", in.Buffered(), err)
+		}
 	}
 }
 
