@@ -71,7 +71,8 @@ generate_args = -header $(generated_header) -units $(generated_units) ipc_handle
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all lib examples demo check test fuzz man install uninstall clean help tools FORCE
+.PHONY: all lib examples demo check test fuzz man install uninstall clean help tools FORCE \
+    bench bench-quick bench-docs bench-guard bench-programs
 
 all: lib $(BUILD)/bin/mlnipc $(BUILD)/mln.pc ## Build the library, its headers and the message generator (the default).
 
@@ -85,7 +86,7 @@ demo: examples ## Build the examples and run the main one, c_examples/demo.c.
 
 check: $(BUILD)/include/.stamp tools ## Check what needs no run: go vet, gofmt, and that the generated files are up to date.
 	$(cgo_env) $(GO) vet ./...
-	@bad=$$("$$($(GO) env GOROOT)/bin/gofmt" -l capi cmd core) || exit 1; \
+	@bad=$$("$$($(GO) env GOROOT)/bin/gofmt" -l bench capi cmd core) || exit 1; \
 	    [ -z "$$bad" ] || { echo "These files are not as gofmt writes them; run gofmt -w on them:" $$bad >&2; exit 1; }
 	$(BUILD)/tools/mlnipc check $(generate_args)
 
@@ -117,11 +118,26 @@ install: $(if $(and $(no_go),$(wildcard $(BUILD)/mln.pc)),,all) ## Install under
 uninstall: ## Remove exactly what install put under $(DESTDIR)$(PREFIX).
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh scripts/install.sh uninstall
 
+# The runner, a Go program, has the programs measured in turn; the peers are built by it, as far as they can be.
+bench: all bench-programs ## Measure, and compare with plain C and other libraries; see docs/performance.md.
+	$(GO) run ./bench -build '$(BUILD)'
+
+bench-quick: all bench-programs ## The same in less than two minutes, less exactly.
+	$(GO) run ./bench -build '$(BUILD)' -quick
+
+bench-docs: all bench-programs ## Measure, and put the table into docs/performance.md.
+	$(GO) run ./bench -build '$(BUILD)' -markdown docs/performance.md
+
+bench-guard: all bench-programs ## Fail if a central figure has become far worse.
+	$(GO) run ./bench -build '$(BUILD)' -guard
+
+include bench/bench.mk
+
 clean: ## Remove everything that make built.
 	rm -rf '$(BUILD)'
 
 help: ## List the targets and options.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-11s %s\n", $$1, $$2 }'
 	@echo 'Options: PREFIX=DIR (now $(PREFIX)), DESTDIR=DIR, BUILD=DIR (now $(BUILD)), CC, CFLAGS, LDFLAGS, GOARCH,'
 	@echo '         FUZZTIME=TIME (of each fuzz test, now $(FUZZTIME)),'
 	@echo '         IPC_HANDLERS="DIR..." (folders of messages kept outside this repository),'

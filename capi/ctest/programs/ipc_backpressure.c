@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-enum { LOAD = 2000, LAST, READY, LOADS = 200, SIZE = 1000000, PASSED = 300000 /* what a socket may hold, generously */ };
+enum { LOAD = 2000, LAST, READY, LOADS = 200, SIZE = 1000000, PASSED = 3000000 /* what a socket may hold, generously */ };
 
 static mln_fork_t *worker;
 static int got, ticks;

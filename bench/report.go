@@ -1,0 +1,335 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// A report is what was measured, and what follows from it. It is written as JSON as it is.
+type report struct {
+	Began       time.Time
+	Took        string
+	Machine     string
+	Quick       bool
+	Repetitions int
+	Notes       []string
+	Failures    []string
+	// Results has, for each scenario and implementation, the results of each repetition.
+	Results map[string]map[string][]map[string]float64
+	Rows    []line
+
+	options *options
+}
+
+// A line of the table.
+type line struct {
+	Row            string
+	Implementation string
+	Median         float64
+	Value          string
+	Ratio          float64 `json:",omitempty"` // to the first implementation
+	Low, High      float64 `json:",omitempty"` // of that ratio, over the repetitions
+	Goals          []verdict
+}
+
+type verdict struct {
+	Goal string
+	Met  bool
+	Got  string
+}
+
+func newReport(o *options) *report {
+	return &report{Began: time.Now(), Machine: machine(), Quick: o.quick, Repetitions: o.repetitions, options: o,
+		Results: make(map[string]map[string][]map[string]float64)}
+}
+
+func machine() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	model := "unknown processor"
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			model = strings.TrimSpace(value)
+			break
+		}
+	}
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%s, %d processors, Linux %s, %s", model, runtime.NumCPU(), strings.TrimSpace(string(release)), runtime.Version())
+}
+
+// measure runs everything, repetition by repetition and, within one, implementation by implementation.
+func (r *report) measure() {
+	for _, s := range scenarios {
+		if !r.options.only.MatchString(s.id) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "%-20s", s.id)
+		start := time.Now()
+		r.measureScenario(&s)
+		fmt.Fprintf(os.Stderr, " %.1f s\n", time.Since(start).Seconds())
+	}
+	r.Took = time.Since(r.Began).Round(time.Second).String()
+	r.Notes = r.options.notes
+	r.conclude()
+}
+
+func (r *report) measureScenario(s *scenario) {
+	results := make(map[string][]map[string]float64)
+	r.Results[s.id] = results
+	repetitions := r.options.repetitions
+	if s.observer != nil {
+		repetitions = 1 + repetitions/7 // it looks for seconds, at something that hardly varies
+	}
+	for range repetitions {
+		for _, implementation := range s.by {
+			if r.options.missing[implementation] {
+				continue
+			}
+			result, err := r.options.measureOnce(s, implementation)
+			if err != nil {
+				r.Failures = append(r.Failures, err.Error())
+				fmt.Fprintf(os.Stderr, "\nFAILED: %v\n", err)
+				// So that values stay in step with those of the others.
+				result = nil
+			}
+			results[implementation] = append(results[implementation], result)
+		}
+	}
+}
+
+// values returns one metric of all repetitions, NaN where a run failed.
+func (r *report) values(scenario, implementation, metric string) []float64 {
+	var values []float64
+	for _, result := range r.Results[scenario][implementation] {
+		value, ok := result[metric]
+		if !ok {
+			value = math.NaN()
+		}
+		values = append(values, value)
+	}
+	return values
+}
+
+func (r *report) median(scenario, implementation, metric string) float64 {
+	return median(slices.DeleteFunc(r.values(scenario, implementation, metric), math.IsNaN))
+}
+
+// conclude makes the lines of the table.
+func (r *report) conclude() {
+	for _, row := range rows {
+		for i := range scenarios {
+			if scenarios[i].id == row.scenario && r.Results[row.scenario] != nil {
+				r.concludeRow(&row, &scenarios[i])
+			}
+		}
+	}
+}
+
+func (r *report) concludeRow(row *row, s *scenario) {
+	for _, implementation := range s.by {
+		value := r.median(s.id, implementation, row.metric)
+		if math.IsNaN(value) {
+			continue
+		}
+		l := line{Row: row.title, Implementation: implementation, Median: value, Value: row.unit.format(value)}
+		if base := r.median(s.id, s.by[0], row.metric); base > 0 {
+			l.Ratio = value / base
+			l.Low, l.High = spread(r.values(s.id, implementation, row.metric), r.values(s.id, s.by[0], row.metric))
+			if math.IsNaN(l.Low) || math.IsInf(l.Low, 0) {
+				l.Low, l.High = l.Ratio, l.Ratio
+			}
+		}
+		for _, g := range row.goals {
+			if g.of == implementation {
+				if v, ok := r.judge(g, row, s, value); ok {
+					l.Goals = append(l.Goals, v)
+				}
+			}
+		}
+		r.Rows = append(r.Rows, l)
+	}
+}
+
+// judge says whether a goal is met; false where the other implementation is missing.
+func (r *report) judge(g goal, row *row, s *scenario, value float64) (verdict, bool) {
+	if g.what == valueMost {
+		return verdict{Goal: "at most " + row.unit.format(g.limit), Met: value <= g.limit, Got: row.unit.format(value)}, true
+	}
+	scenario, than := s.id, g.than
+	if g.before != "" {
+		scenario = g.before
+	}
+	if than == "" {
+		than = s.by[0]
+	}
+	other := r.median(scenario, than, row.metric)
+	if math.IsNaN(other) {
+		return verdict{}, false
+	}
+	name := than
+	if g.before != "" {
+		name = than + ", " + g.before
+	}
+	switch g.what {
+	case beyondMost:
+		return verdict{Goal: fmt.Sprintf("at most %s more than %s", row.unit.format(g.limit), name), Met: value-other <= g.limit,
+			Got: row.unit.format(value - other)}, true
+	case atLeast:
+		return verdict{Goal: fmt.Sprintf("at least %s x %s", digits(g.limit), name), Met: value/other >= g.limit, Got: digits(value / other)}, true
+	}
+	return verdict{Goal: fmt.Sprintf("at most %s x %s", digits(g.limit), name), Met: value/other <= g.limit, Got: digits(value / other)}, true
+}
+
+// cells returns the table: what is measured, by whom, the value, the ratio, its spread, the goals, whether they are met.
+func (l *line) cells() []string {
+	cells := []string{l.Row, l.Implementation, l.Value, "", "", "", ""}
+	if l.Ratio != 0 {
+		cells[3] = digits(l.Ratio)
+		cells[4] = digits(l.Low) + "-" + digits(l.High)
+	}
+	var goals, met []string
+	for _, v := range l.Goals {
+		goals = append(goals, v.Goal)
+		word := "no: " + v.Got
+		if v.Met {
+			word = "yes"
+			if len(l.Goals) > 1 {
+				word = "yes: " + v.Got
+			}
+		}
+		met = append(met, word)
+	}
+	cells[5], cells[6] = strings.Join(goals, "; "), strings.Join(met, "; ")
+	return cells
+}
+
+var headings = []string{"what", "by", "median", "ratio", "spread", "goal", "met"}
+
+// growthLines returns the scaling curves of the implementations.
+func (r *report) growthLines() [][]string {
+	var lines [][]string
+	for _, c := range curves {
+		for _, implementation := range everybody {
+			var x, y []float64
+			var values []string
+			for _, p := range c.points {
+				value := r.median(p.scenario, implementation, c.metric)
+				if c.inverse {
+					value = 1e9 / value
+				}
+				if p.times != 0 {
+					value *= p.times
+				}
+				if !math.IsNaN(value) {
+					x, y = append(x, p.n), append(y, value)
+					values = append(values, nanoseconds.format(value))
+				}
+			}
+			if len(x) < len(c.points) {
+				continue
+			}
+			factor, remark := growth(x, y), ""
+			if factor > c.most {
+				remark = "more than expected"
+			}
+			lines = append(lines, []string{c.title, implementation, strings.Join(values, ", "), digits(factor), digits(c.most), remark})
+		}
+	}
+	return lines
+}
+
+var growthHeadings = []string{"cost of", "by", "values", "growth for each tenfold", "expected at most", ""}
+
+func (r *report) summary() string {
+	met, all := 0, 0
+	for _, l := range r.Rows {
+		for _, v := range l.Goals {
+			all++
+			if v.Met {
+				met++
+			}
+		}
+	}
+	mode := "full"
+	if r.Quick {
+		mode = "quick"
+	}
+	return fmt.Sprintf("%d of %d goals met. %s mode, %d repetitions, %s, on %s; %s.", met, all,
+		strings.ToUpper(mode[:1])+mode[1:], r.Repetitions, r.Took, r.Began.Format("2006-01-02"), r.Machine)
+}
+
+// text is the table for a terminal.
+func (r *report) text() string {
+	var out bytes.Buffer
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	print := func(cells []string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
+	print(headings)
+	last := ""
+	for _, l := range r.Rows {
+		cells := l.cells()
+		if l.Row == last {
+			cells[0] = ""
+		}
+		last = l.Row
+		print(cells)
+	}
+	fmt.Fprintln(w)
+	if lines := r.growthLines(); len(lines) > 0 {
+		print(growthHeadings)
+		for _, cells := range lines {
+			print(cells)
+		}
+	}
+	_ = w.Flush() // into memory
+	fmt.Fprintf(&out, "\n%s\n", r.summary())
+	for _, note := range append(r.Notes, r.Failures...) {
+		fmt.Fprintln(&out, "note:", note)
+	}
+	return out.String()
+}
+
+const (
+	markBegin = "<!-- The table between these marks is written by make bench-docs. -->"
+	markEnd   = "<!-- End of the table. -->"
+)
+
+// insert puts the table into a Markdown file.
+func (r *report) insert(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok1 := strings.Cut(string(text), markBegin)
+	_, after, ok2 := strings.Cut(rest, markEnd)
+	if !ok1 || !ok2 {
+		return errors.New(path + " has no marks for the table")
+	}
+	var out strings.Builder
+	table := func(head []string, lines [][]string) {
+		fmt.Fprintf(&out, "| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat("---|", len(head)))
+		for _, cells := range lines {
+			fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | "))
+		}
+		out.WriteByte('\n')
+	}
+	var lines [][]string
+	for _, l := range r.Rows {
+		lines = append(lines, l.cells())
+	}
+	fmt.Fprintf(&out, "%s\n\n%s\n\n", markBegin, r.summary())
+	table(headings, lines)
+	table(growthHeadings, r.growthLines())
+	for _, note := range append(r.Notes, r.Failures...) {
+		fmt.Fprintf(&out, "Note: %s\n\n", note)
+	}
+	return os.WriteFile(path, []byte(before+out.String()+markEnd+after), 0o644)
+}
+
+func contains(list []string, s string) bool { return slices.Contains(list, s) }

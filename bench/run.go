@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// programDeadline is for a program that does not even end by its own deadline.
+const programDeadline = 90 * time.Second
+
+// path returns the program of an implementation.
+func (o *options) path(implementation, program string) string {
+	folder := map[string]string{floor: "floor/", cAPI: "ours/", goAPI: "gocore/", goNet: "gonet/", libuv: "peers/uv_",
+		libevent: "peers/event_", nng: "peers/nng_", zeroMQ: "peers/zmq_"}[implementation]
+	if implementation == goAPI {
+		program = "messages" // one for all
+	}
+	return filepath.Join(o.build, "bench", folder+program)
+}
+
+// command makes a process that takes everything that it started with it when it is ended.
+func (o *options) command(ctx context.Context, implementation, program string, arguments []string) *exec.Cmd {
+	c := exec.CommandContext(ctx, o.path(implementation, program), arguments...)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	c.WaitDelay = 5 * time.Second
+	c.Dir = os.TempDir()
+	return c
+}
+
+// run runs a program once and returns its results.
+func (o *options) run(implementation, program string, arguments []string) (map[string]float64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), programDeadline)
+	defer cancel()
+	c := o.command(ctx, implementation, program, arguments)
+	var out, complaints bytes.Buffer
+	c.Stdout, c.Stderr = &out, &complaints
+	err := c.Run()
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w%s", c.Path, strings.Join(arguments, " "), err, lastLine(complaints.String()))
+	}
+	// A library may print lines of its own.
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	results := make(map[string]float64)
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &results); err != nil {
+		return nil, fmt.Errorf("%s %s: no result: %w", c.Path, strings.Join(arguments, " "), err)
+	}
+	return results, nil
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if last := lines[len(lines)-1]; last != "" {
+		return ": " + last
+	}
+	return ""
+}
+
+// measureOnce has one implementation do the work of a scenario.
+func (o *options) measureOnce(s *scenario, implementation string) (map[string]float64, error) {
+	arguments := s.options
+	count := s.count
+	if o.quick {
+		count = s.quick
+	}
+	if count > 0 {
+		// Those that move a hundredth as much in the same time are given less to do.
+		if s.program == "messages" && (implementation == nng || implementation == zeroMQ) {
+			count = max(count/5, min(count, 100))
+		}
+		arguments = append(arguments[:len(arguments):len(arguments)], text("count=%d", count))
+	}
+	if s.observer != nil {
+		return s.observer(o, o.path(implementation, s.program), arguments)
+	}
+	return o.run(implementation, s.program, arguments)
+}
+
+// preparePeers builds what other libraries are needed for, and installs them where that is possible.
+func (o *options) preparePeers() {
+	o.missing = make(map[string]bool)
+	peers := []struct{ implementation, header, packageName string }{
+		{libuv, "uv.h", "libuv1-dev"},
+		{libevent, "event2/event.h", "libevent-dev"},
+		{nng, "nng/nng.h", "libnng-dev"},
+		{zeroMQ, "zmq.h", "libzmq3-dev"},
+	}
+	var packages []string
+	for _, p := range peers {
+		if !hasHeader(p.header) {
+			packages = append(packages, p.packageName)
+		}
+	}
+	if len(packages) > 0 {
+		if err := install(packages); err != nil {
+			o.note("cannot install %s: %v", strings.Join(packages, ", "), err)
+		}
+	}
+	for _, p := range peers {
+		for _, s := range scenarios {
+			program := o.path(p.implementation, s.program)
+			if !o.only.MatchString(s.id) || !contains(s.by, p.implementation) || o.missing[p.implementation] {
+				continue
+			}
+			c := exec.Command("make", "-s", "BUILD="+o.folder, filepath.Join(o.folder, "bench", "peers", filepath.Base(program)))
+			c.Env = append(os.Environ(), "MAKEFLAGS=") // not those of the make that runs this
+			if out, err := c.CombinedOutput(); err != nil {
+				o.missing[p.implementation] = true
+				o.note("%s is left out: its programs cannot be built (package %s)%s", p.implementation, p.packageName, lastLine(string(out)))
+			}
+		}
+	}
+}
+
+func (o *options) note(format string, arguments ...any) {
+	o.notes = append(o.notes, fmt.Sprintf(format, arguments...))
+	fmt.Fprintln(os.Stderr, "note:", o.notes[len(o.notes)-1])
+}
+
+func hasHeader(name string) bool {
+	compiler := os.Getenv("CC")
+	if compiler == "" {
+		compiler = "gcc"
+	}
+	c := exec.Command(compiler, "-E", "-x", "c", "-")
+	c.Stdin = strings.NewReader("#include <" + name + ">\n")
+	return c.Run() == nil
+}
+
+// install installs Debian packages, if this user may.
+func install(packages []string) error {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return errors.New("there is no apt-get")
+	}
+	command := []string{"apt-get"}
+	if os.Geteuid() != 0 {
+		command = []string{"sudo", "-n", "apt-get"}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	for _, arguments := range [][]string{{"update", "-q"}, append([]string{"install", "-y", "-q", "--no-install-recommends"}, packages...)} {
+		c := exec.CommandContext(ctx, command[0], append(command[1:], arguments...)...)
+		c.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s %s: %w%s", strings.Join(command, " "), arguments[0], err, lastLine(string(out)))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// median returns the middle of some values; NaN if there are none.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// spread returns the smallest and the largest ratio of values that were measured one right after the other.
+func spread(values, base []float64) (low, high float64) {
+	low, high = math.Inf(1), math.Inf(-1)
+	for i := range min(len(values), len(base)) {
+		ratio := values[i] / base[i]
+		low, high = min(low, ratio), max(high, ratio)
+	}
+	return low, high
+}
+
+// growth returns the factor by which y grows for each tenfold of x, as the line through the logarithms has it.
+func growth(x, y []float64) float64 {
+	var meanX, meanY, above, below float64
+	for i := range x {
+		meanX += math.Log10(x[i]) / float64(len(x))
+		meanY += math.Log10(y[i]) / float64(len(x))
+	}
+	for i := range x {
+		dx := math.Log10(x[i]) - meanX
+		above += dx * (math.Log10(y[i]) - meanY)
+		below += dx * dx
+	}
+	return math.Pow(10, above/below)
+}
+
+// A unit says how a value is written.
+type unit int
+
+const (
+	plain unit = iota
+	nanoseconds
+	milliseconds
+	perSecond
+	kibibytes
+)
+
+func (u unit) format(value float64) string {
+	switch {
+	case math.IsNaN(value):
+		return "-"
+	case u == nanoseconds && value >= 1e6:
+		return digits(value/1e6) + " ms"
+	case u == nanoseconds && value >= 1e3:
+		return digits(value/1e3) + " us"
+	case u == nanoseconds:
+		return digits(value) + " ns"
+	case u == milliseconds:
+		return digits(value) + " ms"
+	case u == perSecond && value >= 1e6:
+		return digits(value/1e6) + " M/s"
+	case u == perSecond && value >= 1e3:
+		return digits(value/1e3) + " k/s"
+	case u == perSecond:
+		return digits(value) + " /s"
+	case u == kibibytes:
+		return digits(value) + " KiB"
+	}
+	return digits(value)
+}
+
+// digits writes three digits that count, or all in front of the point.
+func digits(value float64) string {
+	switch a := math.Abs(value); {
+	case a >= 100:
+		return fmt.Sprintf("%.0f", value)
+	case a >= 10:
+		return fmt.Sprintf("%.1f", value)
+	}
+	return fmt.Sprintf("%.2f", value)
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"math"
+	"testing"
+)
+
+func TestMedian(t *testing.T) {
+	for _, test := range []struct {
+		values []float64
+		want   float64
+	}{
+		{[]float64{3}, 3},
+		{[]float64{5, 1, 3}, 3},
+		{[]float64{4, 1, 3, 100}, 3.5},
+	} {
+		if got := median(test.values); got != test.want {
+			t.Errorf("median(%v) = %v, want %v", test.values, got, test.want)
+		}
+	}
+	if got := median(nil); !math.IsNaN(got) {
+		t.Errorf("median of nothing = %v", got)
+	}
+}
+
+func TestSpread(t *testing.T) {
+	low, high := spread([]float64{2, 9, 4}, []float64{1, 3, 4})
+	if low != 1 || high != 3 {
+		t.Errorf("spread = %v..%v, want 1..3", low, high)
+	}
+}
+
+func TestGrowth(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		y    func(x float64) float64
+		want float64
+	}{
+		{"constant", func(float64) float64 { return 7 }, 1},
+		{"linear", func(x float64) float64 { return 3 * x }, 10},
+		{"quadratic", func(x float64) float64 { return x * x / 2 }, 100},
+	} {
+		x := []float64{4, 16, 64}
+		y := []float64{test.y(4), test.y(16), test.y(64)}
+		if got := growth(x, y); math.Abs(got-test.want) > 1e-9*test.want {
+			t.Errorf("%s: growth = %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+func TestFormat(t *testing.T) {
+	for _, test := range []struct {
+		unit  unit
+		value float64
+		want  string
+	}{
+		{nanoseconds, 18204, "18.2 us"},
+		{nanoseconds, 999, "999 ns"},
+		{nanoseconds, 1234567890, "1235 ms"},
+		{perSecond, 37648813, "37.6 M/s"},
+		{perSecond, 5000, "5.00 k/s"},
+		{kibibytes, 1536, "1536 KiB"},
+		{plain, 0, "0.00"},
+		{plain, math.NaN(), "-"},
+	} {
+		if got := test.unit.format(test.value); got != test.want {
+			t.Errorf("%v is written %q, want %q", test.value, got, test.want)
+		}
+	}
+}
+
+// Every row and curve is about a scenario that is there, whose first implementation everything is relative to, and every
+// goal is about implementations that do its work.
+func TestSuiteIsConsistent(t *testing.T) {
+	byID := make(map[string]scenario)
+	for _, s := range scenarios {
+		if _, twice := byID[s.id]; twice {
+			t.Errorf("two scenarios are called %q", s.id)
+		}
+		byID[s.id] = s
+	}
+	for _, r := range rows {
+		s, ok := byID[r.scenario]
+		if !ok {
+			t.Errorf("row %q is about %q, which is no scenario", r.title, r.scenario)
+		}
+		for _, g := range r.goals {
+			other := s
+			if g.before != "" {
+				other = byID[g.before]
+			}
+			if !contains(s.by, g.of) || g.than != "" && !contains(other.by, g.than) {
+				t.Errorf("a goal of row %q is about an implementation that does not do its work", r.title)
+			}
+		}
+	}
+	for _, c := range curves {
+		for _, p := range c.points {
+			if _, ok := byID[p.scenario]; !ok {
+				t.Errorf("curve %q is about %q, which is no scenario", c.title, p.scenario)
+			}
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package main
+
+import "fmt"
+
+// The implementations, by the names that the tables use.
+const (
+	floor    = "floor"
+	cAPI     = "C API"
+	goAPI    = "Go API"
+	libuv    = "libuv"
+	libevent = "libevent"
+	nng      = "nng"
+	zeroMQ   = "ZeroMQ"
+	goNet    = "Go net"
+)
+
+// A scenario is one piece of work that several implementations do.
+type scenario struct {
+	id       string
+	program  string // its name in the folders of the programs
+	options  []string
+	count    int // 0: the program's own
+	quick    int // count, in the quick mode
+	by       []string
+	observer func(*options, string, []string) (map[string]float64, error) // nil: the program reports its results
+}
+
+// A row of the table: one result of a scenario, relative to that of the first implementation.
+type row struct {
+	title    string
+	scenario string
+	metric   string
+	unit     unit
+	goals    []goal
+}
+
+// A goal is what an implementation is to reach.
+type goal struct {
+	of     string // implementation
+	what   goalKind
+	limit  float64
+	than   string // for ratios: the implementation, or "" for the first one
+	before string // scenario of `than`, if another one
+}
+
+type goalKind int
+
+const (
+	atMost     goalKind = iota // times the other's
+	atLeast                    // times the other's
+	valueMost                  // the value itself
+	beyondMost                 // more than the other's value
+)
+
+func mostly(limit float64) goal              { return goal{of: cAPI, what: atMost, limit: limit} }
+func least(limit float64) goal               { return goal{of: cAPI, what: atLeast, limit: limit} }
+func (g goal) to(other string) goal          { g.than = other; return g }
+func (g goal) by(implementation string) goal { g.of = implementation; return g }
+
+var (
+	everybody = []string{floor, cAPI, goAPI, libuv, libevent, nng, zeroMQ, goNet}
+	ourselves = []string{floor, cAPI, goAPI}
+	inC       = []string{floor, cAPI}
+)
+
+// text makes options.
+func text(format string, arguments ...any) string { return fmt.Sprintf(format, arguments...) }
+
+var scenarios = func() []scenario {
+	var all []scenario
+	for _, size := range []int{64, 1024} {
+		all = append(all, scenario{id: text("ping %d", size), program: "messages", options: []string{"do=ping", text("size=%d", size)},
+			count: 20000, quick: 5000, by: everybody})
+	}
+	stream := func(id string, count, quick int, by []string, options ...string) {
+		all = append(all, scenario{id: id, program: "messages", options: append(options, "do=stream"), count: count, quick: quick, by: by})
+	}
+	stream("stream 64", 1000000, 400000, everybody, "size=64")
+	stream("stream 64 up", 1000000, 400000, inC, "size=64", "direction=2")
+	stream("stream 64 both", 1000000, 300000, inC, "size=64", "direction=3")
+	stream("stream 64 ack 1000", 500000, 200000, everybody, "size=64", "acknowledge=1000")
+	stream("stream 64 ack 100", 200000, 50000, everybody, "size=64", "acknowledge=100")
+	stream("stream 1024", 300000, 100000, everybody, "size=1024")
+	stream("stream 1024 up", 300000, 100000, inC, "size=1024", "direction=2")
+	stream("stream 1024 both", 200000, 100000, inC, "size=1024", "direction=3")
+	stream("stream 640", 300000, 100000, inC, "size=640")
+	stream("stream 6400", 100000, 50000, inC, "size=6400")
+	stream("stream 64000", 20000, 10000, inC, "size=64000")
+	stream("bulk", 1000, 300, everybody, "size=1048576")
+	for _, n := range []int{4, 16, 64} {
+		all = append(all, scenario{id: text("broadcast %d", n), program: "workers", by: ourselves, count: 12000 / n, quick: 4000 / n,
+			options: []string{"do=broadcast", text("workers=%d", n)}})
+	}
+	all = append(all,
+		scenario{id: "sleepers", program: "workers", options: []string{"do=sleepers", "workers=20"}, count: 100, quick: 20, by: ourselves},
+		scenario{id: "fork", program: "start", options: []string{"do=fork"}, count: 20, quick: 8, by: inC},
+		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: 20, quick: 8, by: inC},
+		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: 20, quick: 8, by: inC},
+		scenario{id: "idle", program: "workers", options: []string{"do=stay", "workers=4"}, by: inC, observer: observeIdle},
+		scenario{id: "idle timers", program: "workers", options: []string{"do=stay", "workers=4", "timers=1"}, by: inC, observer: observeIdle},
+		scenario{id: "memory 8", program: "workers", options: []string{"do=stay", "workers=8"}, by: inC, observer: observeMemory},
+		scenario{id: "memory 64", program: "workers", options: []string{"do=stay", "workers=64"}, by: inC, observer: observeMemory},
+	)
+	for _, n := range []int{1000, 10000} {
+		all = append(all, scenario{id: text("descriptors %d", n), program: "descriptors", count: 1000, quick: 300,
+			options: []string{text("descriptors=%d", n)}, by: []string{floor, cAPI, libuv}})
+	}
+	for _, n := range []int{10000, 100000} {
+		all = append(all, scenario{id: text("timers %d", n), program: "timers", options: []string{text("timers=%d", n)},
+			by: []string{libuv, cAPI}})
+	}
+	return all
+}()
+
+var rows = func() []row {
+	var all []row
+	add := func(title, scenario, metric string, u unit, goals ...goal) {
+		all = append(all, row{title, scenario, metric, u, goals})
+	}
+	for _, size := range []int{64, 1024} {
+		add(text("round trip %s, median", bytesText(size)), text("ping %d", size), "p50", nanoseconds, mostly(1.08), mostly(1.25).by(goAPI))
+		add(text("round trip %s, 99th percentile", bytesText(size)), text("ping %d", size), "p99", nanoseconds, mostly(1.2))
+	}
+	add("stream 64 B to the worker", "stream 64", "rate", perSecond, least(0.5), least(20).to(nng), least(20).to(zeroMQ))
+	add("stream 64 B to the master", "stream 64 up", "rate", perSecond, least(0.5))
+	add("stream 64 B both ways", "stream 64 both", "rate", perSecond, least(0.5))
+	add("stream 64 B, acknowledged every 1000", "stream 64 ack 1000", "rate", perSecond, least(0.8))
+	add("stream 64 B, acknowledged every 100", "stream 64 ack 100", "rate", perSecond, least(0.8))
+	add("stream 1 KiB to the worker", "stream 1024", "rate", perSecond, least(0.8))
+	add("stream 1 KiB to the master", "stream 1024 up", "rate", perSecond, least(0.8))
+	add("stream 1 KiB both ways", "stream 1024 both", "rate", perSecond, least(0.8))
+	add("messages of 1 MiB", "bulk", "rate", perSecond, least(0.9))
+	for _, n := range []int{4, 16, 64} {
+		var goals []goal
+		if n < 64 {
+			goals = []goal{mostly(1 / 0.85)} // 0.85 times as many rounds
+		}
+		add(text("broadcast to %d workers and answers", n), text("broadcast %d", n), "p50", nanoseconds, goals...)
+	}
+	add("to a peer idle for a second and back, median", "sleepers", "p50", nanoseconds, mostly(1.15))
+	add("to a peer idle for a second and back, 99th percentile", "sleepers", "p99", nanoseconds, mostly(1.5))
+	add("idle: wake-ups a second, all processes", "idle", "wakeups", plain, goal{of: cAPI, what: valueMost, limit: 0.05})
+	add("idle: CPU, all processes", "idle", "cpu", milliseconds)
+	add("idle with timers pending: wake-ups a second", "idle timers", "wakeups", plain, goal{of: cAPI, what: valueMost, limit: 0.05})
+	add("fork to first message", "fork", "p50", nanoseconds, mostly(3), goal{of: cAPI, what: atMost, limit: 1, than: cAPI, before: "exec"})
+	add("fork and exec to first message", "exec", "p50", nanoseconds)
+	add("kill -9 to the successor's first message", "kill", "p50", nanoseconds, mostly(3),
+		goal{of: cAPI, what: atMost, limit: 1, than: cAPI, before: "exec"})
+	add("memory of a worker, of 8", "memory 8", "pss", kibibytes)
+	add("memory of a worker, of 64", "memory 64", "pss", kibibytes, goal{of: cAPI, what: beyondMost, limit: 1536})
+	add("10,000 descriptors, 100 active: an event", "descriptors 10000", "event", nanoseconds, mostly(1.3).to(libuv))
+	add("100,000 timers, half cancelled: a timer", "timers 100000", "timer", nanoseconds, mostly(1.3).to(libuv))
+	return all
+}()
+
+// A curve says how a cost grows with something.
+type curve struct {
+	title   string
+	metric  string
+	points  []point
+	inverse bool    // the metric is a rate: its inverse is the cost
+	most    float64 // growth for each tenfold that is not more than expected
+}
+
+type point struct {
+	n        float64
+	scenario string
+	times    float64 // the metric is a cost for one of so many; 0: the cost itself
+}
+
+var curves = []curve{
+	{title: "broadcast: a round, by workers", metric: "p50", most: 12.5,
+		points: []point{{4, "broadcast 4", 0}, {16, "broadcast 16", 0}, {64, "broadcast 64", 0}}},
+	{title: "an event of 100 active, by descriptors", metric: "event", most: 1.5,
+		points: []point{{1000, "descriptors 1000", 0}, {10000, "descriptors 10000", 0}}},
+	{title: "all timers, by their number", metric: "timer", most: 12.5,
+		points: []point{{10000, "timers 10000", 10000}, {100000, "timers 100000", 100000}}},
+	{title: "a message of a stream, by its size", metric: "rate", inverse: true, most: 12.5,
+		points: []point{{64, "stream 64", 0}, {640, "stream 640", 0}, {6400, "stream 6400", 0}, {64000, "stream 64000", 0}}},
+}
+
+func bytesText(n int) string {
+	if n >= 1024 {
+		return text("%d KiB", n/1024)
+	}
+	return text("%d B", n)
+}
