@@ -356,6 +356,14 @@ static bool dispatches(const mln_event_t *ev)
     return ev->outermost != NULL && pthread_equal(ev->dispatcher, pthread_self());
 }
 
+/* Whether a block is still in the send queue, at its end. A program may have sent the queue itself. */
+static bool is_last(const mln_fork_t *f, const mln_buf_t *buf)
+{
+    const mln_chain_t *node = __atomic_load_n(&f->conn.snd_tail, __ATOMIC_ACQUIRE);
+
+    return node != NULL && node->buf == buf;
+}
+
 static mln_size_t room_in(const mln_buf_t *buf)
 {
     return (mln_size_t)(buf->end - buf->last);
@@ -403,16 +411,12 @@ static mln_buf_t *add_block(mln_fork_t *f, mln_size_t size)
 /* A block at the end of the send queue that takes `size` more bytes from this thread. The caller holds the lock. */
 static mln_buf_t *room_for(mln_fork_t *f, mln_size_t size, bool own)
 {
-    struct mln_fork_private_s *priv = f->priv;
-    mln_chain_t *node = mln_tcp_conn_tail(&f->conn, M_C_SEND);
-    mln_buf_t *buf = own ? priv->tail : priv->others_tail;
+    mln_buf_t **tail = own ? &f->priv->tail : &f->priv->others_tail, *buf = *tail;
 
-    if (node == NULL || node->buf != buf || room_in(buf) < size) {
-        if ((buf = add_block(f, size)) == NULL)
-            return NULL;
-    }
-    priv->tail = own ? buf : NULL;
-    priv->others_tail = own ? NULL : buf;
+    if (buf != NULL && is_last(f, buf) && room_in(buf) >= size)
+        return buf;
+    if ((buf = add_block(f, size)) != NULL)
+        *tail = buf;
     return buf;
 }
 
@@ -503,7 +507,7 @@ static int send_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln_
         return -1;
     own = dispatches(ev) && f->priv->ev == ev;
     /* Whoever puts a block there has seen to it that it is going to be written. */
-    if (own && (tail = f->priv->tail) != NULL && room_in(tail) >= HEADER_SIZE + len && queue_limit == 0) {
+    if (own && (tail = f->priv->tail) != NULL && is_last(f, tail) && room_in(tail) >= HEADER_SIZE + len && queue_limit == 0) {
         put_frame(tail, type, payload, len);
         return 0;
     }
@@ -632,18 +636,24 @@ void channel_writable(mln_event_t *ev, mln_fork_t *f)
 void channel_deliver(mln_event_t *ev, uint64_t generation)
 {
     struct step *step = &ev->step;
+    struct handler *handler = NULL;
+    mln_fork_t *f = NULL;
 
     if (step->kind == STEP_FRAMES && ev->sender == NULL && ev->next_frame == 0)
         ev->sender = (mln_fork_t *)step->target;
+    if (loop_finished(ev, generation))
+        return;
     while (ev->sender != NULL && ev->next_frame < step->count) {
         const struct frame *frame;
-        struct handler *handler;
-        mln_fork_t *f = ev->sender;
 
-        if (loop_finished(ev, generation))
+        if (atomic_load_explicit(&ev->broken, memory_order_relaxed) != 0)
             return;
         frame = &step->frames[ev->next_frame++];
-        handler = handlers_find(f == self ? HANDLERS_WORKER : HANDLERS_MASTER, frame->type);
+        /* Mostly it is that of the message before. It may have been taken away meanwhile, but it does not move. */
+        if (f != ev->sender || handler == NULL || handler->type != frame->type || handler->function == NULL) {
+            f = ev->sender;
+            handler = handlers_find(f == self ? HANDLERS_WORKER : HANDLERS_MASTER, frame->type);
+        }
         if (handler == NULL) {
             f->error_bytes += HEADER_SIZE + frame->length;
             continue;
@@ -657,11 +667,9 @@ void channel_deliver(mln_event_t *ev, uint64_t generation)
             return;
         --step->handling;
     }
-    if (!loop_finished(ev, generation)) {
-        ev->sender = NULL;
-        ev->next_frame = 0;
-        step->count = 0;
-    }
+    ev->sender = NULL;
+    ev->next_frame = 0;
+    step->count = 0;
 }
 
 /* ---- how this process is ---- */

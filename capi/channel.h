@@ -14,8 +14,8 @@ struct mln_fork_private_s {
     mln_event_t *ev;          /* the loop that writes it, and reads it if `watched`; or NULL */
     mln_fork_t *next_unsent;  /* in the list of the loop that is going to write it */
     mln_fork_t *next_buried;  /* in the list of those to be freed */
-    _Atomic(mln_buf_t *) tail; /* the last block of the send queue, if the loop's thread may put further frames into it;
-                                  that thread needs no lock to do so, and nobody else writes there */
+    mln_buf_t *tail;          /* a block that the loop's thread puts further frames into while it is the last of the send
+                                 queue; it needs no lock for that, since nobody else writes there */
     mln_buf_t *others_tail;   /* the same for other threads, which hold the lock */
     mln_chain_t *spare;       /* an empty block for the next frames */
     mln_size_t queued;        /* bytes in the send queue */
