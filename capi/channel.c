@@ -351,25 +351,25 @@ void channel_loop_gone(mln_event_t *ev)
  * block has room. Other threads have blocks of their own. A block of theirs behind it ends that, so that what one thread
  * sent before another one is what arrives first.
  */
-static bool dispatches(const mln_event_t *ev)
+static inline bool dispatches(const mln_event_t *ev)
 {
     return ev->outermost != NULL && pthread_equal(ev->dispatcher, pthread_self());
 }
 
 /* Whether a block is still in the send queue, at its end. A program may have sent the queue itself. */
-static bool is_last(const mln_fork_t *f, const mln_buf_t *buf)
+static inline bool is_last(const mln_fork_t *f, const mln_buf_t *buf)
 {
     const mln_chain_t *node = __atomic_load_n(&f->conn.snd_tail, __ATOMIC_ACQUIRE);
 
     return node != NULL && node->buf == buf;
 }
 
-static mln_size_t room_in(const mln_buf_t *buf)
+static inline mln_size_t room_in(const mln_buf_t *buf)
 {
     return (mln_size_t)(buf->end - buf->last);
 }
 
-static void put_frame(mln_buf_t *buf, mln_u32_t type, const void *payload, mln_size_t len)
+static inline void put_frame(mln_buf_t *buf, mln_u32_t type, const void *payload, mln_size_t len)
 {
     mln_u32_t header[2] = {(mln_u32_t)(sizeof type + len), type};
 
@@ -493,24 +493,11 @@ static int append_frame(mln_fork_t *f, mln_u32_t type, const void *payload, mln_
     return 0;
 }
 
-static int send_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln_size_t len, mln_fork_t *f)
+/* The way through the lock. */
+static int queue_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln_size_t len, mln_fork_t *f, bool own)
 {
-    mln_buf_t *tail;
-    bool own;
     int result;
 
-    if (len > engine_max_payload()) { /* the other end would take it for a broken stream */
-        errno = EMSGSIZE;
-        return -1;
-    }
-    if (!loop_is_ours(ev))
-        return -1;
-    own = dispatches(ev) && f->priv->ev == ev;
-    /* Whoever puts a block there has seen to it that it is going to be written. */
-    if (own && (tail = f->priv->tail) != NULL && is_last(f, tail) && room_in(tail) >= HEADER_SIZE + len && queue_limit == 0) {
-        put_frame(tail, type, payload, len);
-        return 0;
-    }
     pthread_mutex_lock(&lock);
     result = append_frame(f, type, payload, len, own);
     if (result == 0 && !mln_tcp_conn_send_empty(&f->conn) && !f->priv->unsent && !f->priv->blocked) {
@@ -527,6 +514,26 @@ static int send_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln_
     return result;
 }
 
+static inline int send_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln_size_t len, mln_fork_t *f)
+{
+    mln_buf_t *tail;
+    bool own;
+
+    if (len > engine_max_payload()) { /* the other end would take it for a broken stream */
+        errno = EMSGSIZE;
+        return -1;
+    }
+    if (!loop_is_ours(ev))
+        return -1;
+    own = f->priv->ev == ev && dispatches(ev);
+    /* Whoever puts a block there has seen to it that it is going to be written. */
+    if (own && (tail = f->priv->tail) != NULL && is_last(f, tail) && room_in(tail) >= HEADER_SIZE + len && queue_limit == 0) {
+        put_frame(tail, type, payload, len);
+        return 0;
+    }
+    return queue_frame(ev, type, payload, len, f, own);
+}
+
 int mln_ipc_master_send_prepare(mln_event_t *ev, mln_u32_t type, void *buf, mln_size_t len, mln_fork_t *f_child)
 {
     return send_frame(ev, type, buf, len, f_child);
@@ -534,7 +541,7 @@ int mln_ipc_master_send_prepare(mln_event_t *ev, mln_u32_t type, void *buf, mln_
 
 int mln_ipc_worker_send_prepare(mln_event_t *ev, mln_u32_t type, void *msg, mln_size_t len)
 {
-    mln_fork_t *f = channel_self();
+    mln_fork_t *f = self != NULL ? self : channel_self();
 
     if (f == NULL || f->conn.sockfd < 0) {
         errno = ENOTCONN;
