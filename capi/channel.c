@@ -27,6 +27,7 @@
 enum {
     HEADER_SIZE = 2 * sizeof(mln_u32_t), /* length and type */
     BLOCK_SIZE = 64 << 10,               /* what small frames share */
+    SPARES_MOST = 16,                    /* blocks that are kept after a burst, for the next one */
     LARGE = 128 << 10,                   /* from this size on a payload is not copied if the kernel takes it at once */
     KERNEL_BUFFER = 1 << 20              /* asked for; less where the system's limit is lower */
 };
@@ -389,7 +390,9 @@ static mln_buf_t *add_block(mln_fork_t *f, mln_size_t size)
 
     if (capacity == BLOCK_SIZE && priv->spare != NULL) {
         node = priv->spare;
-        priv->spare = NULL;
+        priv->spare = node->next;
+        node->next = NULL;
+        --priv->spares;
     } else {
         mln_alloc_t *pool = mln_tcp_conn_pool_get(&f->conn);
 
@@ -420,24 +423,36 @@ static mln_buf_t *room_for(mln_fork_t *f, mln_size_t size, bool own)
     return buf;
 }
 
-/* Frees what was sent, but for one block. */
+/* Keeps the blocks that were sent; blocks of which fewer are needed now than before go one at a time. */
 static void recycle(mln_fork_t *f)
 {
+    struct mln_fork_private_s *priv = f->priv;
     mln_chain_t *node;
+    unsigned used = 0;
 
     while ((node = mln_tcp_conn_pop(&f->conn, M_C_SENT)) != NULL) {
         mln_buf_t *buf = node->buf;
 
-        if (buf != NULL && buf == f->priv->tail)
-            f->priv->tail = NULL;
-        if (buf != NULL && buf == f->priv->others_tail)
-            f->priv->others_tail = NULL;
-        if (buf == NULL || f->priv->spare != NULL || !buf->in_memory || buf->end - buf->start != BLOCK_SIZE) {
+        if (buf != NULL && buf == priv->tail)
+            priv->tail = NULL;
+        if (buf != NULL && buf == priv->others_tail)
+            priv->others_tail = NULL;
+        if (buf == NULL || priv->spares == SPARES_MOST || !buf->in_memory || buf->end - buf->start != BLOCK_SIZE) {
             mln_chain_pool_release(node);
             continue;
         }
         buf->left_pos = buf->pos = buf->last = buf->start;
-        f->priv->spare = node;
+        node->next = priv->spare;
+        priv->spare = node;
+        ++priv->spares;
+        ++used;
+    }
+    if (used > 0 && used < priv->spares) {
+        node = priv->spare;
+        priv->spare = node->next;
+        node->next = NULL;
+        --priv->spares;
+        mln_chain_pool_release(node);
     }
 }
 

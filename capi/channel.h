@@ -17,7 +17,8 @@ struct mln_fork_private_s {
     mln_buf_t *tail;          /* a block that the loop's thread puts further frames into while it is the last of the send
                                  queue; it needs no lock for that, since nobody else writes there */
     mln_buf_t *others_tail;   /* the same for other threads, which hold the lock */
-    mln_chain_t *spare;       /* an empty block for the next frames */
+    mln_chain_t *spare;       /* `spares` empty blocks for the next frames */
+    unsigned spares;
     mln_size_t queued;        /* bytes in the send queue */
     void *rest;               /* what its last loop received and no handler has seen, `rest_size` bytes; or NULL */
     mln_size_t rest_size;
