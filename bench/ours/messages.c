@@ -7,7 +7,7 @@
 enum { DATA = 2000, ACK, GO, RESULT };
 
 /* How many bytes are sent in one go. */
-enum { PIECE = 64 << 10 };
+enum { PIECE = 256 << 10 };
 
 static size_t size;
 static uint64_t count, acknowledge, warm;
