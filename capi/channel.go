@@ -231,8 +231,7 @@ func (ch *channel) frames() bool {
 		if !ok {
 			break
 		}
-		if frame.Type == ipc.Control {
-			ch.control(frame.Payload)
+		if frame.Type == ipc.Control && ch.control(frame.Payload) {
 			continue
 		}
 		out := &step.frames[n]
@@ -256,11 +255,19 @@ func (ch *channel) frames() bool {
 	return false
 }
 
-// control takes what a worker says of itself.
-func (ch *channel) control(payload []byte) {
-	if w := ch.loop.workers[ch.worker]; w != nil && len(payload) == 1 && payload[0] == ipc.ControlReady {
+// control takes what a worker says of itself, if workers are to do so: else the type is the program's own like any other.
+func (ch *channel) control(payload []byte) bool {
+	w := ch.loop.workers[ch.worker]
+	if w == nil {
+		return false
+	}
+	if policy := ch.loop.supervisor.Policy(); policy.StartTimeout == 0 && policy.Heartbeat == 0 {
+		return false
+	}
+	if len(payload) == 1 && payload[0] == ipc.ControlReady {
 		ch.loop.supervisor.Ready(w.life)
 	}
+	return true
 }
 
 // pending reports whether something has come that was not read yet.
