@@ -16,8 +16,8 @@ type bound struct {
 
 var bounds = []bound{
 	{scenario: "ping 64", metric: "p50", most: 2.4},
-	{scenario: "stream 64", metric: "rate", least: 0.2},
-	{scenario: "bulk", metric: "rate", least: 0.35},
+	{scenario: "stream 64", metric: "rate", least: 0.3},
+	{scenario: "bulk", metric: "rate", least: 0.4},
 	{scenario: "broadcast 4", metric: "p50", most: 2.6},
 	{scenario: "fork", metric: "p50", most: 30},
 }

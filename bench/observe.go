@@ -59,7 +59,7 @@ func observeIdle(o *options, path string, arguments []string) (results map[strin
 	}
 	err = stay(path, arguments, func(master int, workers []int) error {
 		all := append(workers, master)
-		time.Sleep(2 * time.Second) // what began with the last message comes to rest
+		time.Sleep(time.Second) // what began with the last message comes to rest
 		switchesBefore, cpuBefore, err := activity(all)
 		if err != nil {
 			return err

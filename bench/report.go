@@ -84,8 +84,8 @@ func (r *report) measureScenario(s *scenario) {
 	results := make(map[string][]map[string]float64)
 	r.Results[s.id] = results
 	repetitions := r.options.repetitions
-	if s.observer != nil {
-		repetitions = 1 + repetitions/7 // it looks for seconds, at something that hardly varies
+	if s.slow {
+		repetitions = 1 + repetitions/7
 	}
 	for range repetitions {
 		for _, implementation := range s.by {
@@ -269,8 +269,8 @@ func (r *report) summary() string {
 func (r *report) text() string {
 	var out bytes.Buffer
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	print := func(cells []string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
-	print(headings)
+	put := func(cells []string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
+	put(headings)
 	last := ""
 	for _, l := range r.Rows {
 		cells := l.cells()
@@ -278,13 +278,13 @@ func (r *report) text() string {
 			cells[0] = ""
 		}
 		last = l.Row
-		print(cells)
+		put(cells)
 	}
 	fmt.Fprintln(w)
 	if lines := r.growthLines(); len(lines) > 0 {
-		print(growthHeadings)
+		put(growthHeadings)
 		for _, cells := range lines {
-			print(cells)
+			put(cells)
 		}
 	}
 	_ = w.Flush() // into memory

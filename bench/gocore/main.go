@@ -38,7 +38,7 @@ func main() {
 	case "ping", "broadcast":
 		rounds(&group, stop)
 	case "sleepers":
-		sleepers(ctx, &group, stop)
+		sleepers(&group, stop)
 	default:
 		stream(ctx, &group, stop)
 	}
@@ -91,7 +91,7 @@ func rounds(group *core.Group, stop func()) {
 }
 
 // sleepers: a message to a worker that has been idle for a second, from a goroutine of its own.
-func sleepers(ctx context.Context, group *core.Group, stop func()) {
+func sleepers(group *core.Group, stop func()) {
 	var all []*core.Worker
 	answers := make(chan time.Duration, 1)
 	number := uint64(0)
@@ -117,7 +117,6 @@ func sleepers(ctx context.Context, group *core.Group, stop func()) {
 		number++
 		answers <- measure.Now()
 	}})
-	_ = ctx
 }
 
 // stream: from a goroutine, which waits where the queue is full.

@@ -5,7 +5,7 @@
 
 #include <zmq.h>
 
-static void *context, *zmq_socket_;
+static void *context, *own_end;
 static zmq_msg_t received;
 
 static void connect_ends(int is_parent, const char *address)
@@ -16,19 +16,19 @@ static void connect_ends(int is_parent, const char *address)
     if (!is_parent)
         end_with_parent();
     EXPECT((context = zmq_ctx_new()) != NULL);
-    EXPECT((zmq_socket_ = zmq_socket(context, ZMQ_PAIR)) != NULL);
-    EXPECT((is_parent ? zmq_bind(zmq_socket_, url) : zmq_connect(zmq_socket_, url)) == 0);
+    EXPECT((own_end = zmq_socket(context, ZMQ_PAIR)) != NULL);
+    EXPECT((is_parent ? zmq_bind(own_end, url) : zmq_connect(own_end, url)) == 0);
     EXPECT(zmq_msg_init(&received) == 0);
 }
 
 static void send_message(const char *message, size_t n)
 {
-    EXPECT(zmq_send(zmq_socket_, message, n, 0) == (int)n);
+    EXPECT(zmq_send(own_end, message, n, 0) == (int)n);
 }
 
 static char *receive_message(size_t *n)
 {
-    int result = zmq_msg_recv(&received, zmq_socket_, 0);
+    int result = zmq_msg_recv(&received, own_end, 0);
 
     EXPECT(result >= 0);
     *n = (size_t)result;
@@ -38,6 +38,6 @@ static char *receive_message(size_t *n)
 static void disconnect_ends(void)
 {
     zmq_msg_close(&received);
-    zmq_close(zmq_socket_);
+    zmq_close(own_end);
     zmq_ctx_term(context); /* lets go of what is still to be sent first */
 }
