@@ -520,12 +520,12 @@ func TestStopEndsWorkersThatDoNotFinish(t *testing.T) {
 	var mu sync.Mutex
 	ended := make(map[int]fork.Status)
 	g := core.Group{Workers: 2, StopTimeout: 50 * time.Millisecond}
-	observe(&g).started = func(w *core.Worker) {
-		if err := os.WriteFile(file+strconv.Itoa(w.Index()), nil, 0o600); err != nil {
-			t.Error(err)
+	for i := range g.Workers {
+		if err := os.WriteFile(file+strconv.Itoa(i), nil, 0o600); err != nil {
+			t.Fatal(err)
 		}
-		_ = w.Send(misbehave, nil)
 	}
+	observe(&g).started = func(w *core.Worker) { _ = w.Send(misbehave, nil) }
 	observe(&g).ended = func(w *core.Worker, status fork.Status) {
 		mu.Lock()
 		defer mu.Unlock()
