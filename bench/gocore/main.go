@@ -69,11 +69,11 @@ func rounds(group *core.Group, stop func()) {
 			measure.Must(w.Send(data, message))
 		}
 	}
-	group.Started = func(w *core.Worker) {
+	group.Observe = onStart(func(w *core.Worker) {
 		if all = append(all, w); len(all) == workers {
 			next()
 		}
-	}
+	})
 	group.Handle(data, core.Handlers{Worker: answer, Master: func(_ *core.Worker, payload []byte) {
 		measure.Check(payload, size, number)
 		if due--; due > 0 {
@@ -95,7 +95,7 @@ func sleepers(group *core.Group, stop func()) {
 	var all []*core.Worker
 	answers := make(chan time.Duration, 1)
 	number := uint64(0)
-	group.Started = func(w *core.Worker) {
+	group.Observe = onStart(func(w *core.Worker) {
 		if all = append(all, w); len(all) < workers {
 			return
 		}
@@ -111,7 +111,7 @@ func sleepers(group *core.Group, stop func()) {
 			}
 			stop()
 		}()
-	}
+	})
 	group.Handle(data, core.Handlers{Worker: answer, Master: func(_ *core.Worker, payload []byte) {
 		measure.Check(payload, size, number)
 		number++
@@ -137,13 +137,13 @@ func stream(ctx context.Context, group *core.Group, stop func()) {
 		<-ends
 		return measure.Now() - start
 	}
-	group.Started = func(w *core.Worker) {
+	group.Observe = onStart(func(w *core.Worker) {
 		go func() {
 			send(w, count/10)
 			measure.Report(map[string]float64{"rate": float64(count) / send(w, count).Seconds()})
 			stop()
 		}()
-	}
+	})
 	var due, received uint64
 	group.Handle(begin, core.Handlers{Worker: func(_ *core.Master, payload []byte) {
 		due, received = binary.NativeEndian.Uint64(payload), 0
@@ -160,4 +160,13 @@ func stream(ctx context.Context, group *core.Group, stop func()) {
 	}})
 	group.Handle(ack, core.Handlers{Master: func(*core.Worker, []byte) { acks <- struct{}{} }})
 	group.Handle(done, core.Handlers{Master: func(*core.Worker, []byte) { ends <- struct{}{} }})
+}
+
+// onStart has something done with each worker that is started.
+func onStart(do func(*core.Worker)) func(core.Event) {
+	return func(e core.Event) {
+		if e.Kind == core.Started {
+			do(e.Worker)
+		}
+	}
 }
