@@ -58,6 +58,19 @@ BENCH_UNUSED static uint64_t now(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
+/*
+ * Between two starts of a process: what was started before goes on coming up after its first message, and is not to be
+ * measured with the next one. The figure is the latency of one start.
+ */
+enum { SETTLE_MS = 100 };
+
+BENCH_UNUSED static void settle(void)
+{
+    const struct timespec pause = {0, SETTLE_MS * 1000000};
+
+    nanosleep(&pause, NULL);
+}
+
 /* ---- options ---- */
 
 BENCH_UNUSED static const char *option_text(int argc, char **argv, const char *name, const char *otherwise)

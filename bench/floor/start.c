@@ -106,16 +106,20 @@ int main(int argc, char **argv)
     MUST(epoll = epoll_create1(EPOLL_CLOEXEC));
     all = calloc((size_t)count, sizeof *all);
     for (long i = 0; i < count; ++i) {
-        uint64_t start = now();
+        uint64_t start;
 
+        settle();
+        start = now();
         start_child(&all[i]);
         await_hello(0);
         if (!kills)
             samples_add(&samples, now() - start);
     }
     for (long i = 0; kills && i < count; ++i) {
-        uint64_t start = now();
+        uint64_t start;
 
+        settle();
+        start = now();
         MUST(kill(all[i].pid, SIGKILL));
         await_hello(1);
         samples_add(&samples, now() - start);

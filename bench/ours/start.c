@@ -30,8 +30,10 @@ static void start_next(mln_event_t *ev)
     start_worker(ev, say_hello);
 }
 
-static void kill_next(void)
+static void kill_next(mln_event_t *ev, void *data)
 {
+    (void)ev;
+    (void)data;
     start = now();
     MUST(kill(pids[said - count], SIGKILL));
 }
@@ -46,7 +48,7 @@ static void on_hello(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **
         pids[said] = ((mln_fork_t *)f)->pid;
     ++said;
     if (kills && said >= count && said < 2 * count)
-        kill_next();
+        EXPECT(mln_event_timer_set(ev, SETTLE_MS, NULL, kill_next) != NULL);
     else
         mln_event_break_set(ev); /* the next one is started outside the loop, where a worker's life is to begin */
 }
@@ -69,6 +71,7 @@ static void time_exec(void)
     int pair[2];
     pid_t pid;
 
+    settle();
     start = now();
     MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
     MUST(pid = fork());
@@ -109,6 +112,7 @@ int main(int argc, char **argv)
         handle(HELLO, on_hello, NULL);
         ev = become_master();
         for (long i = 0; i < count; ++i) {
+            settle();
             start_next(ev);
             mln_event_break_reset(ev);
             run_master(ev, say_hello);
