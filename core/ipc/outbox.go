@@ -25,6 +25,8 @@ type Outbox struct {
 	sent    int // bytes of the first buffer that the stream has taken
 	queued  int
 	spare   []byte // an empty shared buffer, so that steady traffic allocates none
+	large   []byte // an empty buffer of a large frame, for the next one
+	modest  int    // how many shared buffers were sent since that one
 }
 
 // Add queues a copy of a message, or reports false when the queue is full. The payload must be smaller than 4 GiB - 4.
@@ -36,6 +38,9 @@ func (o *Outbox) Add(msgType uint32, payload []byte) bool {
 	last := len(o.buffers) - 1
 	switch {
 	case last >= 0 && cap(o.buffers[last])-len(o.buffers[last]) >= size:
+	case size > shared && cap(o.large) >= size:
+		o.buffers, o.large = append(o.buffers, o.large), nil
+		last++
 	case size > shared:
 		o.buffers = append(o.buffers, make([]byte, 0, size))
 		last++
@@ -83,14 +88,25 @@ func (o *Outbox) Sent(n int) {
 	done := 0
 	for done < len(o.buffers) && o.sent >= len(o.buffers[done]) {
 		o.sent -= len(o.buffers[done])
-		if cap(o.buffers[done]) == usual {
-			o.spare = o.buffers[done][:0]
-		}
+		o.keep(o.buffers[done][:0])
 		done++
 	}
 	rest := copy(o.buffers, o.buffers[done:])
 	clear(o.buffers[rest:])
 	o.buffers = o.buffers[:rest]
+}
+
+// keep keeps a buffer that was sent, for what comes next: clearing new memory takes longer than filling it.
+func (o *Outbox) keep(buffer []byte) {
+	switch {
+	case cap(buffer) == usual:
+		o.spare = buffer
+		if o.modest++; o.modest >= patience {
+			o.large = nil
+		}
+	case cap(buffer) <= large && cap(buffer) >= cap(o.large):
+		o.large, o.modest = buffer, 0
+	}
 }
 
 // Discard forgets what is queued, and the memory that it lay in.

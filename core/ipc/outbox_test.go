@@ -108,3 +108,33 @@ func TestOutboxRefusesPastItsLimit(t *testing.T) {
 		t.Errorf("after Discard: %d bytes queued, limit %d", out.Queued(), out.Limit)
 	}
 }
+
+// Large messages that follow each other take no new memory, also with small ones in between; when no more of them come the
+// memory is given back.
+func TestOutboxKeepsTheBufferOfALargeMessage(t *testing.T) {
+	var out Outbox
+	payload := make([]byte, 1<<20)
+	vector := make([][]byte, 0, mostBuffers)
+	send := func(size int) *byte {
+		if !out.Add(1, payload[:size]) {
+			t.Fatal("an empty outbox refused a message")
+		}
+		vector = out.Pending(vector[:0])
+		start := &vector[0][0]
+		out.Sent(out.Queued())
+		return start
+	}
+	first := send(1 << 20)
+	for range 3 {
+		send(100)
+		if send(1<<20) != first {
+			t.Fatal("a large message is in other memory than the one before")
+		}
+	}
+	for range patience {
+		send(100)
+	}
+	if out.large != nil {
+		t.Errorf("%d bytes are kept though nothing large has come for a while", cap(out.large))
+	}
+}
