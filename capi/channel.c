@@ -2,7 +2,8 @@
  * channel.c - messages over the socket pairs between a master and its workers.
  *
  * Sending appends a frame to the connection's send queue, in C memory; small frames share a block. The loop writes once
- * an iteration and connection, and asks for writability only when the kernel takes no more. What arrives is read and cut
+ * an iteration and connection, and asks for writability only when the kernel takes no more. A large frame that finds the
+ * queue empty is offered to the kernel at once, and only what that does not take is copied. What arrives is read and cut
  * into frames by the engine (core/ipc); this file calls the handlers.
  */
 #include "channel.h"
