@@ -49,11 +49,12 @@ type Spec struct {
 	// Args are its arguments without its name; nil means those of this program, if that is what is started. A program of
 	// another file gets one more at the end, the number of its descriptor of the channel.
 	Args []string
-	// Env is its environment; nil means this process's.
+	// Env is its environment; nil means this process's. Of several settings of a variable the last one counts.
 	Env []string
 	// Dir is its working directory; empty means this process's.
 	Dir string
-	// Files, Payload and Heartbeat are handed to the worker's Inherit, where this program itself is started.
+	// Files, Payload and Heartbeat are handed to the worker's Inherit; Files and Payload only where this program itself is
+	// started.
 	Files     []File
 	Payload   []byte
 	Heartbeat time.Duration
@@ -74,7 +75,8 @@ type estate struct {
 
 // Start starts a worker. It inherits one end of a socket pair, the files of the spec, and what this process was given itself
 // by whoever started it, such as standard input, output and error; nothing else that is close-on-exec, as all that Go opens
-// is. A program of another file gets the standard descriptors and its channel, and no other.
+// is. A program of another file gets the standard descriptors and its channel, and no other, unless the spec has a Heartbeat,
+// which is passed in one more.
 // Where Start returns no error the new program has been loaded, and [Inherit] in it finds the socket.
 //
 // For the program itself the very file that this process runs is started, even if another one lies at its path by now:
@@ -116,31 +118,22 @@ func start(spec *Spec, channel int) (Process, error) {
 		for fd := 3; descriptor(fd) == uintptr(fd); fd++ {
 			files = append(files, uintptr(fd)) // and not replaced by the channel
 		}
-		will, err := bequeath(spec)
-		if err != nil {
-			return Process{}, err
-		}
-		if will >= 0 {
-			defer unix.Close(will)
-			given = append(given, will)
-		}
-		for _, file := range spec.Files {
-			given = append(given, file.FD)
-		}
 	} else {
 		args = append(args, strconv.Itoa(len(files)))
+		spec.Files, spec.Payload = nil, nil
 	}
-	from := spec.Env
-	if from == nil {
-		from = os.Environ()
+	will, err := bequeath(spec)
+	if err != nil {
+		return Process{}, err
 	}
-	var environment []string
-	for _, setting := range from {
-		if !strings.HasPrefix(setting, variable+"=") {
-			environment = append(environment, setting)
-		}
+	if will >= 0 {
+		defer unix.Close(will)
+		given = append(given, will)
 	}
-	environment = append(environment, fmt.Sprintf("%s=%d:%d:%d:%d:%d", variable, spec.Index, len(files), stat.Ino, os.Getpid(), len(given)))
+	for _, file := range spec.Files {
+		given = append(given, file.FD)
+	}
+	environment := append(settings(spec.Env), fmt.Sprintf("%s=%d:%d:%d:%d:%d", variable, spec.Index, len(files), stat.Ino, os.Getpid(), len(given)))
 	files = append(files, uintptr(channel))
 	for _, fd := range given {
 		files = append(files, uintptr(fd))
@@ -196,6 +189,26 @@ func bequeath(spec *Spec) (int, error) {
 		text, at = text[n:], at+int64(n)
 	}
 	return fd, nil
+}
+
+// settings returns the environment of a worker, but for what this package adds. Of several settings of a variable the last
+// one counts, as with os/exec.
+func settings(from []string) []string {
+	if from == nil {
+		from = os.Environ()
+	}
+	last := make(map[string]int)
+	for i, setting := range from {
+		name, _, _ := strings.Cut(setting, "=")
+		last[name] = i
+	}
+	var environment []string
+	for i, setting := range from {
+		if name, _, _ := strings.Cut(setting, "="); last[name] == i && name != variable {
+			environment = append(environment, setting)
+		}
+	}
+	return environment
 }
 
 // descriptor returns what a worker gets under a number that is not the channel's: the same as this process, unless that

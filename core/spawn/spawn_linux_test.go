@@ -53,7 +53,6 @@ func TestStartAndInherit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(own)
-	before := descriptors(t)
 	var files []File
 	for _, name := range []string{"one", "two"} {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -67,7 +66,7 @@ func TestStartAndInherit(t *testing.T) {
 		}
 		files = append(files, File{name, pair[1]})
 	}
-	before = descriptors(t)
+	before := descriptors(t)
 	p, err := Start(Spec{Index: 5, Files: files, Payload: []byte("a payload"), Heartbeat: time.Second})
 	if err != nil {
 		t.Fatal(err)
