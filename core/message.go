@@ -7,13 +7,15 @@ import (
 	"encoding/gob"
 	"encoding/json"
 	"fmt"
+	"reflect"
 )
 
-// A Codec makes bytes of values and values of bytes. It is used by several goroutines at the same time.
+// A Codec makes bytes of values and values of bytes. It is used by several goroutines at the same time: Marshal on the one
+// that sends, Unmarshal on the one that called Run, or for requests on that of their handler.
 type Codec interface {
 	// Marshal returns the bytes of a value.
 	Marshal(v any) ([]byte, error)
-	// Unmarshal sets the value that v points to. It must not keep data.
+	// Unmarshal sets the value that v points to, which is a zero value of the message's type. It must not keep data.
 	Unmarshal(data []byte, v any) error
 }
 
@@ -23,7 +25,7 @@ var (
 	JSON Codec = jsonCodec{}
 	// Gob is encoding/gob. Each message stands for itself, and describes its type anew.
 	Gob Codec = gobCodec{}
-	// Binary is for types that implement encoding.BinaryMarshaler and, with a pointer, encoding.BinaryUnmarshaler.
+	// Binary is for types that implement encoding.BinaryMarshaler and encoding.BinaryUnmarshaler, themselves or by a pointer.
 	Binary Codec = binaryCodec{}
 )
 
@@ -41,7 +43,7 @@ type Message[T any] struct {
 }
 
 // HandleMaster sets what the master does with a message from a worker. It is called before Run, like Group.Handle. A payload
-// that cannot be decoded is logged and dropped.
+// that cannot be decoded is logged, counted in Stats.Unhandled, and dropped.
 func (m Message[T]) HandleMaster(g *Group, handler func(from *Worker, v T)) {
 	g.amend(m.Type, func(h *Handlers) {
 		h.Master = func(from *Worker, payload []byte) {
@@ -53,7 +55,7 @@ func (m Message[T]) HandleMaster(g *Group, handler func(from *Worker, v T)) {
 }
 
 // HandleWorker sets what a worker does with a message from the master. It is called before Run, like Group.Handle. A payload
-// that cannot be decoded is logged and dropped.
+// that cannot be decoded is logged, counted in Stats.Unhandled, and dropped.
 func (m Message[T]) HandleWorker(g *Group, handler func(from *Master, v T)) {
 	g.amend(m.Type, func(h *Handlers) {
 		h.Worker = func(from *Master, payload []byte) {
@@ -143,6 +145,11 @@ type binaryCodec struct{}
 
 func (binaryCodec) Marshal(v any) ([]byte, error) {
 	m, ok := v.(encoding.BinaryMarshaler)
+	if !ok && v != nil { // the method may be one of the pointer
+		pointer := reflect.New(reflect.TypeOf(v))
+		pointer.Elem().Set(reflect.ValueOf(v))
+		m, ok = pointer.Interface().(encoding.BinaryMarshaler)
+	}
 	if !ok {
 		return nil, fmt.Errorf("%T is no encoding.BinaryMarshaler", v)
 	}
@@ -151,6 +158,10 @@ func (binaryCodec) Marshal(v any) ([]byte, error) {
 
 func (binaryCodec) Unmarshal(data []byte, v any) error {
 	u, ok := v.(encoding.BinaryUnmarshaler)
+	if to := reflect.ValueOf(v).Elem(); !ok && to.Kind() == reflect.Pointer { // the type is a pointer itself
+		to.Set(reflect.New(to.Type().Elem()))
+		u, ok = to.Interface().(encoding.BinaryUnmarshaler)
+	}
 	if !ok {
 		return fmt.Errorf("%T is no encoding.BinaryUnmarshaler", v)
 	}
