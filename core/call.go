@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 )
 
@@ -19,6 +20,11 @@ import (
 // begins with two numbers of 32 bits in the byte order of the machine: the number of the request, which the reply
 // repeats, and what it is: 0 a request, 1 a reply, 2 a failure, with a text in UTF-8 in place of the reply, 3 says that
 // no reply is wanted any more, and 4 that there are too many requests. What the codec has made follows.
+//
+// # The end
+//
+// A worker that ends, because it was asked to or because its own context has ended, answers first the requests that it is
+// handling. Its own requests to the master, and those that the master is handling for it, end with ErrClosed then.
 type Call[Req, Reply any] struct {
 	// Type is the number of the type, as in Group.Handle.
 	Type uint32
@@ -91,8 +97,8 @@ func (c Call[Req, Reply]) sides(g *Group) *callSides {
 // Do sends a request and waits for the reply, until ctx ends. It must not be called from a callback, which would keep the
 // reply from arriving; see Go. Handlers of calls may call it.
 //
-// The error is a RemoteError if the handler returned one, that of ctx, ErrClosed if the other process has ended or the
-// group stops, ErrBusy, ErrTooLarge, ErrNoCall, or one of the codec.
+// The error is a RemoteError if the handler returned one, or if its reply was too large; that of ctx; ErrClosed if the other
+// process has ended or the group stops; ErrBusy; ErrTooLarge for the request; ErrNoCall; or one of the codec.
 func (c Call[Req, Reply]) Do(ctx context.Context, to Peer, request Req) (Reply, error) {
 	type result struct {
 		reply Reply
@@ -115,7 +121,8 @@ func (c Call[Req, Reply]) Do(ctx context.Context, to Peer, request Req) (Reply, 
 }
 
 // Go sends a request and returns at once. When the reply has come, or an error as Do returns it, done is called, once, like a
-// callback. Go may be called from callbacks; ErrQueueFull is possible here, too.
+// callback: on the goroutine that called Run, or on one of its own where Run has returned. Go may be called from callbacks, and
+// from done; ErrQueueFull is possible here, too.
 func (c Call[Req, Reply]) Go(ctx context.Context, to Peer, request Req, done func(Reply, error)) {
 	l := to.link()
 	var none Reply
@@ -128,7 +135,9 @@ func (c Call[Req, Reply]) Go(ctx context.Context, to Peer, request Req, done fun
 		done(reply, err)
 	})
 	if err != nil {
-		l.engine.post(func() { done(none, err) })
+		if !l.engine.post(func() { done(none, err) }) {
+			go done(none, err)
+		}
 		return
 	}
 	// Not before the loop comes to it: the reply may have come meanwhile.
@@ -151,6 +160,9 @@ func (c Call[Req, Reply]) begin(ctx context.Context, to Peer, request Req,
 	l := to.link()
 	if l.group.calls[c.Type] == nil {
 		return 0, ErrNoCall
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
 	}
 	body, err := encode(c.Codec, c.Type, request)
 	if err != nil {
@@ -211,13 +223,15 @@ type calls struct {
 	last    uint32
 	waiting map[uint32]func(kind uint32, body []byte, err error) // for a reply, by number
 	serving map[uint32]context.CancelFunc                        // requests of the other process, by its numbers
-	closed  bool
+	mute    bool                                                 // nothing will come from the other process any more
+	closed  bool                                                 // and nothing can be sent there
+	idle    func()                                               // is called when there is nothing in serving any more
 }
 
 func (c *calls) begin(done func(kind uint32, body []byte, err error)) (uint32, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.mute {
 		return 0, ErrClosed
 	}
 	if c.waiting == nil {
@@ -249,7 +263,7 @@ func (c *calls) giveUp(to Peer, msgType, id uint32) bool {
 	if c.take(id) == nil {
 		return false
 	}
-	_ = to.Send(msgType, callPayload(id, callCancel, nil)) // it may have ended, or be overloaded: then it finds out later
+	to.link().queue.force(msgType, callPayload(id, callCancel, nil))
 	return true
 }
 
@@ -265,7 +279,7 @@ func (c *calls) receive(from Peer, msgType uint32, payload []byte, serves bool,
 	switch kind {
 	case callRequest:
 		if !serves {
-			_ = from.Send(msgType, callPayload(id, callFailure, []byte("there is no handler for this request")))
+			from.link().queue.force(msgType, callPayload(id, callFailure, []byte("there is no handler for this request")))
 			return
 		}
 		c.serve(from, msgType, id, append([]byte(nil), body...), serve)
@@ -302,7 +316,7 @@ func (c *calls) serve(from Peer, msgType, id uint32, body []byte, serve func(ctx
 		c.mu.Unlock()
 		cancel()
 		if !closed {
-			_ = from.Send(msgType, callPayload(id, callBusy, nil))
+			from.link().queue.force(msgType, callPayload(id, callBusy, nil))
 		}
 		return
 	}
@@ -316,28 +330,71 @@ func (c *calls) serve(from Peer, msgType, id uint32, body []byte, serve func(ctx
 		reply, err := serve(ctx, body)
 		payload := callPayload(id, callReply, reply)
 		if err != nil {
-			payload = callPayload(id, callFailure, []byte(err.Error()))
+			payload = failurePayload(from, id, err)
 		}
-		if err := from.SendContext(ctx, msgType, payload); errors.Is(err, ErrTooLarge) {
-			_ = from.SendContext(ctx, msgType, callPayload(id, callFailure, []byte(err.Error())))
+		// The place among those that are served is free before the other process can know it.
+		release := sync.OnceFunc(func() { c.served(id) })
+		queue := from.link().queue
+		if err := queue.sendContext(ctx, msgType, payload, release); errors.Is(err, ErrTooLarge) {
+			_ = queue.sendContext(ctx, msgType, failurePayload(from, id, err), release)
 		}
-		c.mu.Lock()
-		delete(c.serving, id)
-		c.mu.Unlock()
+		release()
 	}()
 }
 
-// close ends what is under way: nothing will come from the other process any more. It is called from the loop.
-func (c *calls) close() {
+// failurePayload has as much of the text of an error as fits.
+func failurePayload(to Peer, id uint32, err error) []byte {
+	text := err.Error()
+	if room := to.link().queue.maxPayload - callHeader; len(text) > room {
+		text = strings.ToValidUTF8(text[:max(room, 0)], "")
+	}
+	return callPayload(id, callFailure, []byte(text))
+}
+
+// served says that a request was answered, or need not be.
+func (c *calls) served(id uint32) {
 	c.mu.Lock()
-	c.closed = true
-	waiting, serving := c.waiting, c.serving
-	c.waiting, c.serving = nil, nil
+	defer c.mu.Unlock()
+	delete(c.serving, id)
+	if c.idle != nil && len(c.serving) == 0 {
+		c.idle()
+		c.idle = nil
+	}
+}
+
+// whenIdle has f called when all requests that are being handled are answered: by any goroutine, with the locks of the calls
+// and of their queue held.
+func (c *calls) whenIdle(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.serving) == 0 {
+		f()
+	} else {
+		c.idle = f
+	}
+}
+
+// hangUp ends the requests to the other process: nothing will come from it any more. It is called from the loop.
+func (c *calls) hangUp() {
+	c.mu.Lock()
+	c.mute = true
+	waiting := c.waiting
+	c.waiting = nil
 	c.mu.Unlock()
 	for _, done := range waiting {
 		done(0, nil, ErrClosed)
 	}
+}
+
+// close ends what is under way in both directions. It is called from the loop.
+func (c *calls) close() {
+	c.mu.Lock()
+	c.closed = true
+	serving := c.serving
+	c.serving, c.idle = nil, nil
+	c.mu.Unlock()
 	for _, cancel := range serving {
 		cancel()
 	}
+	c.hangUp()
 }

@@ -18,13 +18,16 @@ type channel struct {
 	in     ipc.Inbox
 	count  *counters
 
-	// handle is called for each message, and reports whether there was a handler. arrived is called, if it is set, whenever
-	// something has come. ended is called once, when no message will come any more; err is nil, or wraps
+	// handle is called for each message, and reports whether there was a handler. handled is called, if it is set, after each.
+	// arrived is called, if it is set, whenever something has come. ended is called once, when no message will come any more; err is nil, or wraps
 	// ipc.ErrFrame. written is called once, after finish, when nothing is left to write; lost says that the peer was gone.
 	handle  func(ipc.Frame) bool
+	handled func()
 	arrived func()
 	ended   func(err error)
 	written func(lost bool)
+
+	resume func() // write, as a value that need not be made each time
 
 	reading   bool
 	finishing bool
@@ -36,8 +39,8 @@ type channel struct {
 func openChannel(e *engine, fd int, g *Group, l *link) (*channel, error) {
 	c := &channel{engine: e, fd: fd, reading: true, count: &l.in}
 	c.in.MaxPayload = g.maxPayload()
-	write := c.write
-	c.queue = newQueue(g, func() { e.post(write) })
+	c.resume = c.write
+	c.queue = newQueue(g, func() { e.post(c.resume) })
 	l.group, l.engine, l.queue = g, e, c.queue
 	if err := e.watch(fd, c.read); err != nil {
 		return nil, err
@@ -97,9 +100,14 @@ func (c *channel) handleFrames() (all bool, err error) {
 		if err != nil || !ok {
 			return err == nil, err
 		}
-		c.count.messages.Add(1)
+		if frame.Type != ipc.Control {
+			c.count.messages.Add(1)
+		}
 		if !c.handle(frame) {
 			c.count.unhandled.Add(1)
+		}
+		if c.handled != nil {
+			c.handled()
 		}
 	}
 	return false, nil
@@ -126,7 +134,7 @@ func (c *channel) write() {
 	case blocked:
 		// Failure is impossible: the loop knows the descriptor, and the kernel has to change its mask at most.
 		_ = c.engine.loop.Set(c.fd, event.Registration[func()]{Directions: event.Write, OneShot: true, Append: true,
-			Timeout: event.KeepTimeout, Target: c.write})
+			Timeout: event.KeepTimeout, Target: c.resume})
 	}
 	if c.finishing && (empty || c.broken) {
 		c.finishing = false

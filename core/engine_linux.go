@@ -23,6 +23,7 @@ type engine struct {
 	handling   atomic.Int64 // nanoseconds spent in handlers of messages
 
 	mu     sync.Mutex
+	closed bool
 	posted []func()
 	spare  []func() // takes turns with posted
 }
@@ -35,23 +36,40 @@ func (e *engine) open() (err error) {
 	return nil
 }
 
-// close releases the loop. Functions that are posted from now on are not called.
-func (e *engine) close() { e.loop.Close() }
-
-// post has f called on the loop's goroutine, after what is ready by then. It may be called from any goroutine.
-func (e *engine) post(f func()) {
+// close calls what was posted and not called yet, unless a panic is on its way, and releases the loop.
+func (e *engine) close() {
 	e.mu.Lock()
+	e.closed = true
+	posted := e.posted
+	e.posted = nil
+	e.mu.Unlock()
+	if e.finished {
+		for _, f := range posted {
+			f()
+		}
+	}
+	e.loop.Close()
+}
+
+// post has f called on the loop's goroutine, after what is ready by then. It may be called from any goroutine. It reports
+// false, and f is not called, when the loop is closed.
+func (e *engine) post(f func()) bool {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return false
+	}
 	e.posted = append(e.posted, f)
 	wake := e.sleeping.CompareAndSwap(true, false)
 	e.mu.Unlock()
 	if wake {
 		e.loop.Wake() // not under mu: the loop calls mayWait under its own lock
 	}
+	return true
 }
 
 // mayWait is called by the loop before it sleeps, under the loop's lock.
 func (e *engine) mayWait() bool {
-	e.iterations.Add(1)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.posted) > 0 {
@@ -63,7 +81,7 @@ func (e *engine) mayWait() bool {
 	return true
 }
 
-// totals returns how often the loop looked for something to do, and how long handlers of messages ran.
+// totals returns how often the loop had something to do, and how long handlers of messages ran.
 func (e *engine) totals() (iterations uint64, handling time.Duration) {
 	return e.iterations.Load(), time.Duration(e.handling.Load())
 }
@@ -78,6 +96,7 @@ func (e *engine) run() {
 		var next event.Event[func()]
 		outcome := e.loop.Next(&next, wait)
 		e.sleeping.Store(false)
+		e.iterations.Add(1)
 		if outcome == event.Took {
 			next.Target()
 		} else {

@@ -12,15 +12,16 @@ import (
 
 // An Event is something that happened to a group, as its master sees it. Which fields have a meaning depends on the kind.
 type Event struct {
-	Kind   EventKind
-	Worker *Worker        // whom it happened to; nil for StartFailed, and for what concerns the whole group
-	Index  int            // the worker's number, also where there is no Worker
-	Status fork.Status    // of Exited, RollFailed and BudgetSpent: how the worker ended
-	Asked  bool           // of Exited: the worker had been asked to end, and has
-	Lived  time.Duration  // of Exited: from its start to its end
-	Wait   time.Duration  // of Restarting: until the next start; 0: at once
-	Signal syscall.Signal // of Signalled
-	Err    error          // of StartFailed and RollFailed: why; nil for RollFailed if Status says it
+	Kind    EventKind
+	Worker  *Worker        // whom it happened to; nil where there is no process: for StartFailed, Restarting and Rolled, and others after a StartFailed
+	Index   int            // the worker's number, also where there is no Worker; 0 for Rolled
+	Program *Program       // what the worker is in Group.Programs; nil for a worker of this program
+	Status  fork.Status    // of Exited, RollFailed and BudgetSpent: how the worker ended
+	Asked   bool           // of Exited: the worker had been asked to end, and has
+	Lived   time.Duration  // of Exited: from its start to its end
+	Wait    time.Duration  // of Restarting: until the next start; 0: at once
+	Signal  syscall.Signal // of Signalled
+	Err     error          // of StartFailed, and of BudgetSpent and RollFailed after it: why; else nil
 }
 
 // EventKind tells events apart.
@@ -110,9 +111,15 @@ func (g *Group) report(e Event) {
 				attrs = append(attrs, attr)
 			}
 		}
-		add(e.Kind != Rolled && e.Kind != RollFailed, slog.Int("worker", e.Index))
-		add(e.Worker != nil, slog.Any("pid", slog.IntValue(pidOf(e.Worker))))
-		add(e.Kind == Exited || e.Kind == BudgetSpent || e.Kind == RollFailed && e.Err == nil, slog.String("status", e.Status.String()))
+		add(e.Kind != Rolled && (e.Kind != RollFailed || e.Worker != nil || e.Err != nil), slog.Int("worker", e.Index))
+		if e.Program != nil {
+			attrs = append(attrs, slog.String("program", e.Program.Path))
+		}
+		if e.Worker != nil {
+			attrs = append(attrs, slog.Int("pid", e.Worker.pid))
+		}
+		ended := e.Kind == Exited || (e.Kind == BudgetSpent || e.Kind == RollFailed) && e.Worker != nil
+		add(ended, slog.String("status", e.Status.String()))
 		add(e.Kind == Exited, slog.Duration("lived", e.Lived))
 		add(e.Kind == Restarting, slog.Duration("wait", e.Wait))
 		add(e.Kind == Signalled, slog.String("signal", e.Signal.String()))
@@ -122,11 +129,4 @@ func (g *Group) report(e Event) {
 	if g.Observe != nil {
 		g.Observe(e)
 	}
-}
-
-func pidOf(w *Worker) int {
-	if w == nil {
-		return 0
-	}
-	return w.pid
 }

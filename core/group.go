@@ -57,8 +57,8 @@ type Group struct {
 	// Args are the arguments of the workers of this program, without its name. Nil means those of the master.
 	Args []string
 
-	// Payload is called in the master at each start of a worker of this program; in the worker, Master.Payload returns what
-	// it returned. Nil means that there is none.
+	// Payload is called in the master at each start of a worker of this program, on the goroutine that called Run; in the
+	// worker, Master.Payload returns what it returned. Nil means that there is none.
 	Payload func(index int) []byte
 
 	// MaxPayload is the size of the largest message, in bytes. Sending a larger one fails, and a process that announces
@@ -103,11 +103,11 @@ type Group struct {
 	// Budget ends the group, and Run with a BudgetError, when workers fail too often. Its zero value sets no limit.
 	Budget fork.Budget
 
-	// Observe is called in the master for each event of the group. Started comes before any message of that worker, Exited
+	// Observe is called in the master for each event of the group, on the goroutine that called Run. Started comes before any message of that worker, Exited
 	// after the last one. Nil means that nothing is called.
 	Observe func(Event)
 
-	// Attached is called in a worker at the start of Run, before any message is handled. Where it returns an error, Run
+	// Attached is called in a worker at the start of Run, on the same goroutine, before any message is handled. Where it returns an error, Run
 	// returns that, too. Nil means that nothing is called.
 	Attached func(m *Master) error
 
@@ -129,11 +129,13 @@ type Group struct {
 // one in any language that reads and writes frames (see package [melon/core/ipc]) on the descriptor whose number is its last
 // argument. It inherits the standard descriptors and that one.
 type Program struct {
-	// Path is the file; one without a slash is looked for in the directories of PATH.
+	// Path is the file; one without a slash is looked for in the directories of PATH. One that does not begin with a slash
+	// is taken from the working directory of the master, whatever Dir is.
 	Path string
 	// Args are its arguments, without its name and without the last one.
 	Args []string
-	// Env is its environment, in the form "name=value". Nil means that of the master.
+	// Env is its environment, in the form "name=value"; of several settings of a name the last one counts. Nil means that of
+	// the master.
 	Env []string
 	// Dir is its working directory. Empty means that of the master.
 	Dir string
@@ -185,11 +187,16 @@ func (g *Group) amend(msgType uint32, change func(h *Handlers)) {
 // are still handled. Run returns nil when all workers have ended. It returns an error if the workers could not be started in
 // the first place, after it has ended those that were, and a BudgetError if they failed too often.
 //
-// In a worker it handles messages until the master stops the group or ctx ends, sends what is queued, and returns nil.
+// In a worker it handles messages until the master stops the group or ctx ends, answers the requests that it is handling, sends
+// what is queued, and returns nil.
 // Where the master has died Run handles what the master had sent, and returns ErrMasterGone. A program should end soon
 // after Run has returned: a worker's place is taken again when its process has ended.
 //
 // A program calls Run early in main, before it starts other programs. A worker cannot run a group of its own.
+//
+// Run does nothing about signals. A terminal sends its interrupt to master and workers alike: a program that is to end in
+// order makes ctx with [os/signal.NotifyContext], on both sides, and both stop then. The files that workers inherit are
+// closed, as far as they are the group's, when Run returns: a group that is to run again lists them again.
 func (g *Group) Run(ctx context.Context) error {
 	g.mu.Lock()
 	if g.running {
@@ -210,7 +217,8 @@ func (g *Group) Run(ctx context.Context) error {
 	return g.run(ctx)
 }
 
-// Running returns the workers that can be sent to now, by their index. It is empty outside the master's Run.
+// Running returns the workers that can be sent to now, by their index: those that were started, and neither have ended nor
+// were asked to. It is empty outside the master's Run.
 func (g *Group) Running() []*Worker {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -222,9 +230,9 @@ func (g *Group) Running() []*Worker {
 // there is nobody to send to, and it returns ErrClosed.
 func (g *Group) Broadcast(msgType uint32, payload []byte) error {
 	g.mu.Lock()
-	workers, running := g.workers, g.running
+	workers, master := g.workers, g.master
 	g.mu.Unlock()
-	if !running || len(workers) == 0 && IsWorker() {
+	if master == nil {
 		return ErrClosed
 	}
 	var failed []error
@@ -269,8 +277,8 @@ func (g *Group) Restart(ctx context.Context) error {
 	}
 }
 
-// IsWorker reports whether this process is a worker, started by the Run of another process of this program. It may be
-// called at any time, for what only one side has to do before Run.
+// IsWorker reports whether this process is a worker, started by the Run of another process. It may be called at any time, for
+// what only one side has to do before Run. In tests with package [melon/core/coretest] it reports false: see [Group.IsWorker].
 func IsWorker() bool { return spawn.IsWorker() }
 
 // enlist makes a worker one of those that can be sent to.

@@ -3,8 +3,10 @@ package core
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,8 +16,8 @@ import (
 
 // Listen announces on a network address, as net.Listen does, for the whole group: the master opens the listener, and a worker
 // gets the same one, so that the workers share the connections among them. It is called before Run, with the same arguments
-// in master and workers, where it also reports ErrNotListed for what the master did not open. Networks are "tcp", "tcp4",
-// "tcp6", "unix" and "unixpacket".
+// in master and workers, once each. It returns ErrListedTwice for a second call in the master, and ErrNotListed in a worker
+// for that, or for what the master did not open. Networks are "tcp", "tcp4", "tcp6", "unix" and "unixpacket".
 //
 // The listener belongs to the program. The master keeps it open as long as workers may be started, and does not accept.
 func (g *Group) Listen(network, address string) (net.Listener, error) {
@@ -25,10 +27,11 @@ func (g *Group) Listen(network, address string) (net.Listener, error) {
 		return nil, err
 	}
 	if file.opened != nil {
-		return file.opened.(net.Listener), nil
+		return hand(g, file.opened.(net.Listener), nil)
 	}
-	defer file.inherited.Close() // FileListener has made a copy
-	return net.FileListener(file.inherited)
+	defer file.inherited.Close() // FileListener makes a copy
+	l, err := net.FileListener(file.inherited)
+	return hand(g, l, err)
 }
 
 // ListenPacket announces on a network address, as net.ListenPacket does, for the whole group; see [Group.Listen]. Networks are
@@ -40,24 +43,33 @@ func (g *Group) ListenPacket(network, address string) (net.PacketConn, error) {
 		return nil, err
 	}
 	if file.opened != nil {
-		return file.opened.(net.PacketConn), nil
+		return hand(g, file.opened.(net.PacketConn), nil)
 	}
 	defer file.inherited.Close()
-	return net.FilePacketConn(file.inherited)
+	c, err := net.FilePacketConn(file.inherited)
+	return hand(g, c, err)
 }
 
 // File opens a file for the whole group: the master calls open, and a worker gets the same open file, with the position in
-// it shared by all. It is called before Run, with the same name in master and workers, where it also reports ErrNotListed
-// for what the master did not open. The file belongs to the program.
+// it shared by all. It is called before Run, with the same name in master and workers; errors are those of Listen, and of
+// open. The file belongs to the program.
 func (g *Group) File(name string, open func() (*os.File, error)) (*os.File, error) {
 	file, err := g.file("file "+name, func() (closer, error) { return fileOf(open()) })
 	if err != nil {
 		return nil, err
 	}
 	if file.opened != nil {
-		return file.opened.(*os.File), nil
+		return hand(g, file.opened.(*os.File), nil)
 	}
-	return file.inherited, nil
+	return hand(g, file.inherited, nil)
+}
+
+// hand hands something to the program.
+func hand[T io.Closer](g *Group, v T, err error) (T, error) {
+	if opened := g.world().Opened; opened != nil && err == nil {
+		opened(v)
+	}
+	return v, err
 }
 
 // A closer is what can be inherited: it has a descriptor.
@@ -104,7 +116,7 @@ func (g *Group) file(name string, open func() (closer, error)) (heirloom, error)
 		for i, file := range in.Files {
 			if file.Name == name {
 				in.Files = append(in.Files[:i], in.Files[i+1:]...)
-				return heirloom{inherited: os.NewFile(uintptr(file.FD), name)}, nil
+				return heirloom{inherited: os.NewFile(uintptr(file.FD), strings.TrimPrefix(name, "file "))}, nil
 			}
 		}
 		return heirloom{}, fmt.Errorf("%w: %s", ErrNotListed, name)
@@ -116,7 +128,7 @@ func (g *Group) file(name string, open func() (closer, error)) (heirloom, error)
 	}
 	for _, file := range g.files {
 		if file.Name == name {
-			return heirloom{}, fmt.Errorf("core: %s is open already", name)
+			return heirloom{}, fmt.Errorf("%w: %s", ErrListedTwice, name)
 		}
 	}
 	opened, err := open()

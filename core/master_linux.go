@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -37,7 +38,8 @@ type supervisor struct {
 type seat struct {
 	index   int
 	program *Program
-	taken   bool // by a worker that ended, or could not be started, before
+	taken   bool  // by a worker that ended, or could not be started, before
+	err     error // why the last start failed, if it did
 }
 
 // A process is a worker process, from its start to its end.
@@ -119,7 +121,7 @@ func (s *supervisor) drive() {
 	s.driving = true
 	defer func() { s.driving = false }()
 	for order, ok := s.machine.Next(); ok; order, ok = s.machine.Next() {
-		p, _ := (*process)(nil), 0
+		var p *process
 		if order.Process != nil {
 			p, _ = order.Process.Owner.(*process)
 		}
@@ -144,7 +146,9 @@ func (s *supervisor) drive() {
 func (s *supervisor) arm(life *fork.Process, after time.Duration) {
 	s.after(after, func() {
 		if p, _ := life.Owner.(*process); p != nil && p.channel.pending() {
-			s.machine.Sign(life) // this process may have been stopped itself
+			// This process may have been stopped itself: what came meanwhile came in time.
+			p.channel.read()
+			s.machine.Sign(life)
 		}
 		s.machine.Expired(life)
 		s.drive()
@@ -163,11 +167,7 @@ func (s *supervisor) start(life *fork.Process) {
 	}
 	if !s.begun && s.result == nil {
 		seat := life.Place().Owner.(*seat)
-		what := "worker"
-		if seat.program != nil {
-			what = "program"
-		}
-		s.result = fmt.Errorf("core: cannot start %s %d: %w", what, seat.index, err)
+		s.result = fmt.Errorf("core: cannot start %s: %w", name(seat.index, seat.program), err)
 		s.machine.Stop()
 	}
 	s.machine.Failed(life, err)
@@ -215,10 +215,17 @@ func (s *supervisor) specOf(seat *seat) (spawn.Spec, error) {
 		return spec, nil
 	}
 	path, err := exec.LookPath(seat.program.Path)
+	if err == nil && seat.program.Dir != "" {
+		path, err = filepath.Abs(path) // the new process changes its directory before it looks for the file
+	}
 	if err != nil {
 		return spawn.Spec{}, err
 	}
-	return spawn.Spec{Index: seat.index, Path: path, Args: seat.program.Args, Env: seat.program.Env, Dir: seat.program.Dir}, nil
+	spec := spawn.Spec{Index: seat.index, Path: path, Args: seat.program.Args, Env: seat.program.Env, Dir: seat.program.Dir}
+	if seat.program.Reports {
+		spec.Heartbeat = g.Heartbeat
+	}
+	return spec, nil
 }
 
 // tell reports an event of the group, and acts upon it.
@@ -227,13 +234,21 @@ func (s *supervisor) tell(o *fork.Order, p *process) {
 	var place *seat
 	if o.Process != nil {
 		place = o.Process.Place().Owner.(*seat)
-		e.Index = place.index
+		e.Index, e.Program = place.index, place.program
 	}
 	if p != nil {
 		e.Worker = p.Worker
 	}
 	switch o.Event {
+	case fork.Draining:
+		if p.channel.closed {
+			return // nobody asked it: it has closed its channel, most likely since it is dying
+		}
+		s.group.strike(p.Worker)
+	case fork.StartFailed:
+		place.err = o.Err
 	case fork.Started:
+		place.err = nil
 		s.group.count(func(past *GroupStats) {
 			past.Starts++
 			if place.taken {
@@ -246,23 +261,27 @@ func (s *supervisor) tell(o *fork.Order, p *process) {
 	case fork.Exited:
 		s.bury(p)
 	case fork.BudgetSpent:
-		s.result = &BudgetError{s.group.Budget, e.Index, o.Status}
+		e.Err = place.err
+		s.result = &BudgetError{s.group.Budget, e.Index, e.Program, o.Status, e.Err}
 	case fork.Rolled:
 		s.rolled(nil)
 	case fork.RollFailed:
-		s.rolled(s.notReplaced(o, p))
+		if p == nil && place != nil {
+			e.Err = place.err
+		}
+		s.rolled(s.notReplaced(&e))
 	}
 	s.group.report(e)
 }
 
-func (s *supervisor) notReplaced(o *fork.Order, p *process) error {
+func (s *supervisor) notReplaced(e *Event) error {
 	switch {
-	case p == nil && s.machine.Stopping():
-		return ErrClosed
-	case p == nil:
-		return fmt.Errorf("%w: a new one could not be started", ErrNotReplaced)
+	case e.Err != nil:
+		return fmt.Errorf("%w: a new one could not be started: %w", ErrNotReplaced, e.Err)
+	case e.Worker != nil:
+		return fmt.Errorf("%w: the new %v %v before it was ready", ErrNotReplaced, e.Worker, e.Status)
 	}
-	return fmt.Errorf("%w: the new %v %v before it was ready", ErrNotReplaced, p.Worker, o.Status)
+	return ErrClosed // the group stops
 }
 
 func (p *process) handle(f ipc.Frame) bool {

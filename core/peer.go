@@ -26,6 +26,8 @@ var (
 
 	// ErrNegative is returned where a number of workers is negative.
 	ErrNegative = errors.New("the number of workers must not be negative")
+	// ErrListedTwice is returned in the master for a listener or a file that it has opened for the group already.
+	ErrListedTwice = errors.New("core: this is open already; use what the first call returned")
 	// ErrNotListed is returned in a worker for a listener or a file that the master has not opened before Run.
 	ErrNotListed = errors.New("core: the master has not opened this before Run; call the same in master and workers")
 	// ErrNotReplaced is what Restart returns when a new worker was not ready in time, or ended before it was.
@@ -38,15 +40,32 @@ var (
 
 // A BudgetError is what Run returns when workers failed more often than Group.Budget allows.
 type BudgetError struct {
-	Budget fork.Budget
-	Index  int         // the number of the worker that failed last
-	Status fork.Status // how it ended
+	Budget  fork.Budget
+	Index   int         // the number of the worker that failed last
+	Program *Program    // what it is in Group.Programs; nil for a worker of this program
+	Status  fork.Status // how it ended
+	Err     error       // why it could not be started; nil if it was
 }
 
 // Error says it in one sentence.
 func (e *BudgetError) Error() string {
-	return fmt.Sprintf("core: workers failed more than %d times in %v; the last one, worker %d, %v", e.Budget.Failures,
-		e.Budget.Within, e.Index, e.Status)
+	last := e.Status.String()
+	if e.Err != nil {
+		last = "could not be started: " + e.Err.Error()
+	}
+	return fmt.Sprintf("core: workers failed more than %d times in %v; the last one, %s, %s", e.Budget.Failures, e.Budget.Within,
+		name(e.Index, e.Program), last)
+}
+
+// Unwrap returns why the last one could not be started; nil if it was.
+func (e *BudgetError) Unwrap() error { return e.Err }
+
+// name is how a worker is called in messages.
+func name(index int, program *Program) string {
+	if program != nil {
+		return fmt.Sprintf("program %d (%s)", index, program.Path)
+	}
+	return fmt.Sprintf("worker %d", index)
 }
 
 // A Peer is a process that messages are sent to: a [Worker], or the [Master].
@@ -115,7 +134,7 @@ func (w *Worker) Send(msgType uint32, payload []byte) error {
 // SendContext is like Send, but waits while the queue is full, until ctx ends. It must not be called from a callback:
 // while one runs no queue drains, and so it would wait for as long as ctx lets it.
 func (w *Worker) SendContext(ctx context.Context, msgType uint32, payload []byte) error {
-	return w.link_.queue.sendContext(ctx, msgType, payload)
+	return w.link_.queue.sendContext(ctx, msgType, payload, nil)
 }
 
 // String returns the index and the process ID.
@@ -160,7 +179,7 @@ func (m *Master) Send(msgType uint32, payload []byte) error {
 // SendContext is like Send, but waits while the queue is full, until ctx ends. It must not be called from a callback:
 // while one runs no queue drains, and so it would wait for as long as ctx lets it.
 func (m *Master) SendContext(ctx context.Context, msgType uint32, payload []byte) error {
-	return m.link_.queue.sendContext(ctx, msgType, payload)
+	return m.link_.queue.sendContext(ctx, msgType, payload, nil)
 }
 
 // A SendError says to which worker a message could not be sent, and why.

@@ -58,6 +58,26 @@ func (q *queue) added() {
 	}
 }
 
+// force sends a small message, whatever is queued: one that the other process may wait for without end.
+func (q *queue) force(msgType uint32, payload []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.shut || len(payload) > q.maxPayload {
+		return
+	}
+	q.messages++
+	q.addBeyond(msgType, payload)
+}
+
+// addBeyond adds a message whatever is queued.
+func (q *queue) addBeyond(msgType uint32, payload []byte) {
+	limit := q.out.Limit
+	q.out.Limit = math.MaxInt
+	q.out.Add(msgType, payload)
+	q.out.Limit = limit
+	q.added()
+}
+
 // control sends a control message, whatever is queued. What moves is a sign of life itself, and makes a beat superfluous.
 func (q *queue) control(kind byte) {
 	q.mu.Lock()
@@ -66,14 +86,12 @@ func (q *queue) control(kind byte) {
 		return
 	}
 	q.isReady = q.isReady || kind == ipc.ControlReady
-	limit := q.out.Limit
-	q.out.Limit = math.MaxInt
-	q.out.Add(ipc.Control, []byte{kind})
-	q.out.Limit = limit
-	q.added()
+	q.addBeyond(ipc.Control, []byte{kind})
 }
 
-func (q *queue) sendContext(ctx context.Context, msgType uint32, payload []byte) error {
+// sendContext waits while the queue is full. queued, which may be nil, is called when the message was queued, before any of
+// it is sent.
+func (q *queue) sendContext(ctx context.Context, msgType uint32, payload []byte, queued func()) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -81,6 +99,9 @@ func (q *queue) sendContext(ctx context.Context, msgType uint32, payload []byte)
 		q.mu.Lock()
 		err := q.add(msgType, payload)
 		if err != ErrQueueFull {
+			if err == nil && queued != nil {
+				queued()
+			}
 			q.mu.Unlock()
 			return err
 		}

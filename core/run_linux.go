@@ -11,7 +11,7 @@ import (
 
 // platform is what a group has where it can run.
 type platform struct {
-	outside   *world.World       // nil: the real one
+	outside   *world.World       // nil: the real one, until it is needed
 	files     []spawn.File       // what workers inherit
 	inherited *spawn.Inheritance // in a worker, as soon as it was asked for
 	loop      *engine            // while Run runs
@@ -21,6 +21,10 @@ type platform struct {
 func init() {
 	world.Attach = func(group any, w *world.World) { group.(*Group).outside = w }
 }
+
+// IsWorker reports whether Run of this group is, or was, that of a worker. It differs from the function [IsWorker] only in
+// tests with package [melon/core/coretest], whose workers are goroutines. It is called by one goroutine at a time before Run.
+func (g *Group) IsWorker() bool { return g.inherited != nil || g.world().IsWorker() }
 
 func (g *Group) world() *world.World {
 	if g.outside == nil {
@@ -54,8 +58,10 @@ func (g *Group) run(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
+	case worker && in.Channel < 0:
+		return ErrWorker
 	case worker:
-		g.inherited = &spawn.Inheritance{Channel: -1}
+		g.inherited = &spawn.Inheritance{Channel: -1} // Run is called once in a worker
 		return g.serve(ctx, in)
 	}
 	return g.supervise(ctx)

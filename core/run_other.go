@@ -13,7 +13,10 @@ import (
 	"melon/core/event"
 )
 
-type platform struct{ loop *engine }
+type platform struct {
+	loop   *engine
+	master *supervisor
+}
 
 type supervisor struct{ ended chan struct{} }
 
@@ -23,7 +26,7 @@ func (*supervisor) roll(chan<- error) {}
 
 type engine struct{}
 
-func (*engine) post(func()) {}
+func (*engine) post(func()) bool { return false }
 
 func (*engine) totals() (uint64, time.Duration) { return 0, 0 }
 
@@ -34,6 +37,9 @@ func unsupported() error {
 func (g *Group) run(context.Context) error { return unsupported() }
 
 func (g *Group) retire() {}
+
+// IsWorker reports false: workers are started on Linux only.
+func (g *Group) IsWorker() bool { return false }
 
 func (g *Group) inMaster(func(*supervisor)) (*supervisor, error) { return nil, unsupported() }
 

@@ -7,7 +7,7 @@ import (
 
 // Stats counts what has gone between this process and another one.
 type Stats struct {
-	MessagesIn, MessagesOut uint64 // handled or dropped; queued
+	MessagesIn, MessagesOut uint64 // handled or dropped; queued. Those of the engine itself are not counted
 	BytesIn, BytesOut       uint64 // frames with their headers; BytesOut is what the kernel has taken
 	Unhandled               uint64 // messages that came and had no handler, or that its codec could not decode
 	Queued                  int    // bytes that wait to be sent
@@ -27,10 +27,10 @@ func (s *Stats) add(o Stats) {
 // GroupStats counts what a group has done since Run began, in this process.
 type GroupStats struct {
 	Stats                     // of all workers, also those that have ended; QueuedMost is the largest of them
-	Workers     int           // that are running
+	Workers     int           // that can be sent to
 	Starts      uint64        // workers that were started
 	Restarts    uint64        // those of them that took the place of one that had ended unasked
-	Iterations  uint64        // how often the loop looked for something to do
+	Iterations  uint64        // how often the loop had something to do
 	HandlerTime time.Duration // spent in the handlers of messages
 }
 

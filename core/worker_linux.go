@@ -21,6 +21,7 @@ type server struct {
 	master   *Master
 	channel  *channel
 	beat     time.Duration
+	beaten   time.Time // when the last sign of life was given
 	stopping bool
 	result   error
 }
@@ -40,8 +41,11 @@ func (g *Group) serve(ctx context.Context, in *spawn.Inheritance) error {
 		_ = unix.Close(in.Channel)
 		return fmt.Errorf("core: this worker cannot begin: %w", err)
 	}
-	defer s.master.link_.calls.close()
-	defer c.close()
+	defer func() {
+		c.close()
+		s.master.link_.calls.close()
+		g.disconnect(&s.master.link_)
+	}()
 	s.channel = c
 	c.handle = s.handle
 	c.ended = s.ended
@@ -55,6 +59,7 @@ func (g *Group) serve(ctx context.Context, in *spawn.Inheritance) error {
 	g.connect(&s.master.link_)
 	if g.Attached != nil {
 		if err := g.Attached(s.master); err != nil {
+			s.finished = true
 			return err
 		}
 	}
@@ -62,7 +67,8 @@ func (g *Group) serve(ctx context.Context, in *spawn.Inheritance) error {
 		s.master.Ready()
 	}
 	if s.beat > 0 {
-		s.after(s.beat, s.giveSign)
+		s.giveSign()
+		c.handled = s.stillAlive
 	}
 	defer context.AfterFunc(ctx, func() { s.post(s.stop) })()
 	s.engine.run()
@@ -71,8 +77,18 @@ func (g *Group) serve(ctx context.Context, in *spawn.Inheritance) error {
 
 // giveSign gives a sign of life now and then.
 func (s *server) giveSign() {
+	s.beaten = time.Now()
 	s.channel.queue.control(ipc.ControlBeat)
 	s.after(s.beat, s.giveSign)
+}
+
+// stillAlive gives one where many messages are handled in one go, which keeps timers from being served.
+func (s *server) stillAlive() {
+	if now := time.Now(); now.Sub(s.beaten) >= s.beat {
+		s.beaten = now
+		s.channel.queue.control(ipc.ControlBeat)
+		s.channel.write()
+	}
 }
 
 func (s *server) handle(f ipc.Frame) bool {
@@ -97,7 +113,7 @@ func (s *server) ended(err error) {
 	}
 }
 
-// stop sends what is queued and ends Run.
+// stop has the requests that are being handled answered, sends what is queued and ends Run.
 func (s *server) stop() {
 	if s.stopping || s.finished {
 		return
@@ -105,5 +121,8 @@ func (s *server) stop() {
 	s.stopping = true
 	s.after(s.group.stopTimeout(), func() { s.finished = true })
 	s.channel.stopReading()
-	s.channel.finish()
+	s.channel.write() // goes on waiting for the master to read, if it did
+	calls := &s.master.link_.calls
+	calls.hangUp()
+	calls.whenIdle(func() { s.post(s.channel.finish) })
 }

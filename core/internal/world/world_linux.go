@@ -3,6 +3,7 @@
 package world
 
 import (
+	"io"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -13,18 +14,23 @@ import (
 
 // A World starts processes and ends them.
 type World struct {
-	Inherit func() (in spawn.Inheritance, worker bool, err error)
-	Start   func(spec spawn.Spec) (spawn.Process, error)
-	Reap    func(pidfd int) (status fork.Status, ended bool, err error)
-	Kill    func(pidfd int, signal syscall.Signal) error
+	IsWorker func() bool
+	Inherit  func() (in spawn.Inheritance, worker bool, err error)
+	Start    func(spec spawn.Spec) (spawn.Process, error)
+	Reap     func(pidfd int) (status fork.Status, ended bool, err error)
+	Kill     func(pidfd int, signal syscall.Signal) error
+
+	// Opened is told of each listener and file that a group has handed to the program, if it is set.
+	Opened func(c io.Closer)
 }
 
 // Real is the one that there is.
 func Real() *World {
 	return &World{
-		Inherit: spawn.Inherit,
-		Start:   spawn.Start,
-		Reap:    fork.Reap,
+		IsWorker: spawn.IsWorker,
+		Inherit:  spawn.Inherit,
+		Start:    spawn.Start,
+		Reap:     fork.Reap,
 		Kill: func(pidfd int, signal syscall.Signal) error {
 			return unix.PidfdSendSignal(pidfd, signal, nil, 0)
 		},
