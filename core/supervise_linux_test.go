@@ -221,7 +221,7 @@ func TestFailedStartsAreRetriedLaterAndLater(t *testing.T) {
 		}
 		return nil
 	}
-	g := Group{Workers: 1, Logger: quiet(), Backoff: fork.Backoff{Least: 10 * time.Millisecond}}
+	g := Group{Workers: 1, Logger: quiet(), Backoff: fork.Backoff{Least: 10 * time.Millisecond, Jitter: -1}}
 	g.outside = world.outside()
 	observe(&g).started = func(*Worker) {
 		for pidfd := range world.workers {
