@@ -86,7 +86,7 @@ demo: examples ## Build the examples and run the main one, c_examples/demo.c.
 
 check: $(BUILD)/include/.stamp tools ## Check what needs no run: go vet, gofmt, and that the generated files are up to date.
 	$(cgo_env) $(GO) vet ./...
-	@bad=$$("$$($(GO) env GOROOT)/bin/gofmt" -l bench capi cmd core) || exit 1; \
+	@bad=$$("$$($(GO) env GOROOT)/bin/gofmt" -l bench capi cmd core go_examples) || exit 1; \
 	    [ -z "$$bad" ] || { echo "These files are not as gofmt writes them; run gofmt -w on them:" $$bad >&2; exit 1; }
 	$(BUILD)/tools/mlnipc check $(generate_args)
 

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -38,6 +39,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static mln_fork_t *self;   /* this process's channel to its master */
 static int executed;       /* by a master that this process learnt of from the environment */
+static int64_t heartbeat;  /* milliseconds, after which the master takes this process for hung; 0: never */
 static mln_fork_t *orphans;  /* closed, to be freed, and of no loop; under the lock */
 static __thread int walking; /* this thread goes through the list of workers */
 
@@ -153,7 +155,7 @@ static int inherited_channel(void)
     struct stat status;
     int fd, master;
 
-    if (text == NULL || sscanf(text, "%*d:%d:%llu:%d", &fd, &inode, &master) != 3 || master != getppid() ||
+    if (text == NULL || sscanf(text, "%*d:%d:%llu:%d:%*d:%" SCNd64, &fd, &inode, &master, &heartbeat) != 4 || master != getppid() ||
         fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode) || status.st_ino != inode)
         return -1;
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -708,7 +710,7 @@ static void tell_master(mln_event_t *ev, char what)
 
 static void beat(mln_event_t *ev, void *data)
 {
-    int64_t every = (engine_settings()->heartbeat + BEATS - 1) / BEATS;
+    int64_t every = (heartbeat + BEATS - 1) / BEATS;
 
     (void)data;
     if (mln_tcp_conn_send_empty(&self->conn)) /* what moves is a sign of life itself */
@@ -723,7 +725,7 @@ void channel_announce(mln_event_t *ev)
         return;
     ev->announce = 0;
     tell_master(ev, ENGINE_CONTROL_READY);
-    if (engine_settings()->heartbeat != 0)
+    if (heartbeat != 0)
         beat(ev, NULL);
 }
 
@@ -816,9 +818,11 @@ void mln_fork_worker_set_events(mln_event_t *ev)
 
     if (f == NULL || f->conn.sockfd < 0)
         return;
+    if (!executed)
+        heartbeat = engine_settings()->heartbeat;
     if (channel_attach(ev, f) != 0)
         log_line(error, "cannot watch the connection to the master: %s", strerror(errno));
-    else if (executed || engine_settings()->start_timeout != 0 || engine_settings()->heartbeat != 0)
+    else if (executed || engine_settings()->start_timeout != 0 || heartbeat != 0)
         ev->announce = 1;
 }
 

@@ -44,7 +44,8 @@ void channel_bind(mln_event_t *ev);
 /* Closes it and has it freed when nobody can be using it. */
 void channel_close(mln_fork_t *f);
 
-/* The variable by which an executed program finds its channel: "index:descriptor:inode:master:files". See core/spawn. */
+/* The variable by which an executed program finds its channel: "index:descriptor:inode:master:files:heartbeat". See
+   core/spawn. */
 #define CHANNEL_VARIABLE "MELON_WORKER"
 
 /* This process's channel to its master. */

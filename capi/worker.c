@@ -347,7 +347,7 @@ static int describe_channel(struct launch *launch)
     for (size_t i = 0; i < n; ++i)
         if (strncmp(environ[i], variable, sizeof variable - 1) != 0)
             launch->environment[kept++] = environ[i];
-    snprintf(launch->channel_text, sizeof launch->channel_text, "%s0:%d:%llu:%ld:0", variable, launch->pair[1],
+    snprintf(launch->channel_text, sizeof launch->channel_text, "%s0:%d:%llu:%ld:0:0", variable, launch->pair[1],
              (unsigned long long)status.st_ino, (long)getpid());
     launch->environment[kept] = launch->channel_text;
     return 0;

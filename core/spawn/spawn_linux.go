@@ -18,14 +18,14 @@ import (
 // A Go program cannot fork: a child would have one thread of a runtime that depends on all of them. A worker is
 // therefore the same program started once more. What it needs to know goes through one environment variable,
 //
-//	MELON_WORKER=index:descriptor:inode:master:files
+//	MELON_WORKER=index:descriptor:inode:master:files:heartbeat
 //
 // which the worker replaces by "inherited:" and its own pid as soon as it has read it. Programs that a worker starts
 // see a pid that is not theirs and know that the variable does not concern them; the worker itself still knows what it
 // is, and cannot become the master of another round of workers by mistake. The descriptor is its channel; so many files
-// follow it, the first of which, if there are any, says what the others are (see estate).
+// follow it, the first of which, if there are any, says what the others are (see estate). The heartbeat is in milliseconds, or 0.
 //
-// The C library sets the same variable, without files, for the programs that it executes.
+// The C library sets the same variable, without files, for the programs that it executes, and understands it.
 const (
 	variable  = "MELON_WORKER"
 	inherited = "inherited:"
@@ -68,9 +68,8 @@ type File struct {
 
 // An estate is what a worker is given beside its channel. It is passed in a file without a name, as JSON.
 type estate struct {
-	Names     []string // of the descriptors that follow
-	Payload   []byte
-	Heartbeat time.Duration
+	Names   []string // of the descriptors that follow
+	Payload []byte
 }
 
 // Start starts a worker. It inherits one end of a socket pair, the files of the spec, and what this process was given itself
@@ -133,7 +132,9 @@ func start(spec *Spec, channel int) (Process, error) {
 	for _, file := range spec.Files {
 		given = append(given, file.FD)
 	}
-	environment := append(settings(spec.Env), fmt.Sprintf("%s=%d:%d:%d:%d:%d", variable, spec.Index, len(files), stat.Ino, os.Getpid(), len(given)))
+	heartbeat := (spec.Heartbeat + time.Millisecond - 1).Milliseconds()
+	environment := append(settings(spec.Env), fmt.Sprintf("%s=%d:%d:%d:%d:%d:%d", variable, spec.Index, len(files), stat.Ino,
+		os.Getpid(), len(given), heartbeat))
 	files = append(files, uintptr(channel))
 	for _, fd := range given {
 		files = append(files, uintptr(fd))
@@ -159,10 +160,10 @@ func start(spec *Spec, channel int) (Process, error) {
 
 // bequeath writes what a worker is given into a file without a name, and returns its descriptor; -1 where there is nothing.
 func bequeath(spec *Spec) (int, error) {
-	if len(spec.Files) == 0 && len(spec.Payload) == 0 && spec.Heartbeat == 0 {
+	if len(spec.Files) == 0 && len(spec.Payload) == 0 {
 		return -1, nil
 	}
-	e := estate{Payload: spec.Payload, Heartbeat: spec.Heartbeat}
+	e := estate{Payload: spec.Payload}
 	for _, file := range spec.Files {
 		e.Names = append(e.Names, file.Name)
 	}
@@ -270,9 +271,12 @@ func Inherit() (in Inheritance, worker bool, err error) {
 	}
 	var inode uint64
 	var files int
-	if _, err := fmt.Sscanf(value, "%d:%d:%d:%d:%d", &in.Index, &in.Channel, &inode, &in.Master, &files); err != nil {
+	var heartbeat int64
+	_, err = fmt.Sscanf(value, "%d:%d:%d:%d:%d:%d", &in.Index, &in.Channel, &inode, &in.Master, &files, &heartbeat)
+	if err != nil {
 		return Inheritance{}, true, ErrNoChannel
 	}
+	in.Heartbeat = time.Duration(heartbeat) * time.Millisecond
 	var stat unix.Stat_t
 	if err := unix.Fstat(in.Channel, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFSOCK || stat.Ino != inode {
 		return Inheritance{}, true, ErrNoChannel
@@ -317,7 +321,7 @@ func (in *Inheritance) accept(fd, files int) error {
 	for i, name := range e.Names {
 		in.Files = append(in.Files, File{name, fd + 1 + i})
 	}
-	in.Payload, in.Heartbeat = e.Payload, e.Heartbeat
+	in.Payload = e.Payload
 	return nil
 }
 

@@ -167,7 +167,7 @@ func TestInherit(t *testing.T) {
 	if err := unix.Fstat(pair[0], &stat); err != nil {
 		t.Fatal(err)
 	}
-	value := func(fd int, inode uint64, master int) string { return fmt.Sprintf("2:%d:%d:%d:0", fd, inode, master) }
+	value := func(fd int, inode uint64, master int) string { return fmt.Sprintf("2:%d:%d:%d:0:0", fd, inode, master) }
 	for _, test := range []struct {
 		name, value string
 		worker      bool

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	"melon/core"
 )
@@ -22,6 +23,7 @@ const (
 	counts  = 100
 
 	queueLimit = 16 << 20 // more than there is to say
+	heartbeat  = time.Second
 )
 
 var sum = core.Call[terms, int]{Type: 2}
@@ -65,11 +67,11 @@ func lead() error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	program := core.Program{Path: os.Args[1], Args: os.Args[2:], Reports: true}
-	g := core.Group{Programs: []core.Program{program, program}, QueueLimit: queueLimit}
+	g := core.Group{Programs: []core.Program{program, program}, QueueLimit: queueLimit, Heartbeat: heartbeat}
 	answers := 0
 	answered := func() {
 		if answers++; answers == workers*(len(sizes)+1+counts) {
-			stop()
+			time.AfterFunc(5*heartbeat/2, stop) // idle workers have to give signs of life meanwhile
 		}
 	}
 	content := make([]byte, sizes[len(sizes)-1])
