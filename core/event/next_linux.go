@@ -113,7 +113,11 @@ func directionsOf(events uint32, armed, served Direction) Direction {
 // wait waits for events and collects them. Took means: look again.
 func (l *Loop[T]) wait(how Wait) Outcome {
 	l.settle()
-	l.arm()
+	earliest := l.earliest()
+	due := earliest != math.MaxInt64 && earliest <= l.clock() // arming a timer for it would cost more than a look
+	if !due {
+		l.arm()
+	}
 	poll := how == NoWait || l.alwaysReady()
 	if poll {
 		n, _ := l.enter(0, true)
@@ -127,6 +131,13 @@ func (l *Loop[T]) wait(how Wait) Outcome {
 	}
 	if l.before != nil && !l.before() {
 		return Interrupted
+	}
+	if due {
+		n, _ := l.enter(0, true)
+		if woken := l.collect(max(n, 0)); woken {
+			return Interrupted
+		}
+		return Took
 	}
 	if how == Hold {
 		if l.gap >= int64(holdFor) || l.clock()-l.recent >= int64(holdFor) {
@@ -262,9 +273,8 @@ func (l *Loop[T]) collect(n int) (woken bool) {
 	return woken
 }
 
-// arm sets the timerfd to the earliest deadline. One that is armed too early is left: it costs one wake-up, where moving
-// it would cost a system call each time a deadline is put off.
-func (l *Loop[T]) arm() {
+// earliest returns the first deadline; math.MaxInt64 if there is none.
+func (l *Loop[T]) earliest() int64 {
 	earliest := int64(math.MaxInt64)
 	for _, h := range [...]*heap{&l.timers, &l.timeouts} {
 		if !h.empty() {
@@ -272,6 +282,13 @@ func (l *Loop[T]) arm() {
 			earliest = min(earliest, when)
 		}
 	}
+	return earliest
+}
+
+// arm sets the timerfd to the earliest deadline. One that is armed too early is left: it costs one wake-up, where moving
+// it would cost a system call each time a deadline is put off.
+func (l *Loop[T]) arm() {
+	earliest := l.earliest()
 	if earliest == math.MaxInt64 || l.alarm != 0 && l.alarm <= earliest {
 		return
 	}

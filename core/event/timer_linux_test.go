@@ -284,3 +284,30 @@ func TestAlarmWhileWaiting(t *testing.T) {
 	idle(t, l)
 	alarm("after the earliest", 4*time.Hour, 4*time.Hour)
 }
+
+// TestDueTimersArmNothing fails if a system call is made for a timer that is due anyway, or if such timers keep whoever
+// wants to say something to the loop from doing so.
+func TestDueTimersArmNothing(t *testing.T) {
+	limit(t)
+	l := newLoop(t)
+	asked := 0
+	l.BeforeWait(func() bool {
+		asked++
+		return asked%2 == 0
+	})
+	timer := l.timer
+	l.timer = -1 // which cannot be armed
+	defer func() { l.timer = timer }()
+	var e Event[string]
+	for range 100 {
+		l.After(0, "due")
+		for l.Next(&e, Park) == Interrupted {
+		}
+		if e.Kind != Expired || e.Target != "due" {
+			t.Fatalf("there came %+v", e)
+		}
+	}
+	if asked < 200 {
+		t.Errorf("whether the loop may wait was asked %d times for 100 timers", asked)
+	}
+}
