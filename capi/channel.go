@@ -6,6 +6,7 @@ package main
 import "C"
 
 import (
+	"errors"
 	"math"
 	"runtime"
 	"slices"
@@ -177,8 +178,11 @@ func (ch *channel) read() bool {
 			ch.loop.supervisor.Sign(w.life)
 		}
 		return false
-	case errno == unix.EAGAIN || errno == unix.EINTR:
-		return false
+	case errno == nil:
+	case errno == unix.EAGAIN || errno == unix.EINTR || errno == unix.ENOMEM || errno == unix.ENOBUFS:
+		return false // what is there stays there: a kernel that is short of memory is asked again
+	case errno != unix.ECONNRESET: // which is an end like any other, with messages that nobody read
+		ch.broken = errors.New("it cannot be read: " + errno.Error())
 	}
 	ch.close()
 	return true
