@@ -288,15 +288,23 @@ func (l *Loop[T]) change(d *descriptor[T]) {
 
 // settle tells the kernel what changed since the last wait.
 func (l *Loop[T]) settle() {
-	for i, d := range l.changed {
-		l.changed[i] = nil
+	refused := l.changed[:0]
+	for _, d := range l.changed {
 		d.changed = false
-		if l.lookup(d.fd) == d {
-			// A failure here is a descriptor that was closed without Clear: nothing can be reported for it.
-			_ = l.tell(d, interest(d.armed))
+		if l.lookup(d.fd) != d {
+			continue
+		}
+		// Any other failure is a descriptor that was closed without Clear: nothing can be reported for it.
+		if err := l.tell(d, interest(d.armed)); errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOSPC) {
+			d.changed = true
+			refused = append(refused, d)
 		}
 	}
-	l.changed = l.changed[:0]
+	clear(l.changed[len(refused):])
+	l.changed = refused
+	if len(refused) > 0 {
+		l.askAgain()
+	}
 }
 
 // tell brings the kernel's mask for d in line with mask.
@@ -304,6 +312,7 @@ func (l *Loop[T]) tell(d *descriptor[T], mask uint32) error {
 	if mask == d.kernel && !d.unsure {
 		return nil
 	}
+	unsure := d.unsure
 	d.unsure = false
 	event := unix.EpollEvent{Events: mask, Fd: int32(d.fd), Pad: int32(d.round)}
 	var err error
@@ -333,6 +342,7 @@ func (l *Loop[T]) tell(d *descriptor[T], mask uint32) error {
 		d.kernel = mask
 		return nil
 	}
+	d.unsure = unsure
 	return err
 }
 

@@ -303,6 +303,14 @@ func (l *Loop[T]) alarmEarlier() {
 	}
 }
 
+// askAgain ends the wait that comes in a moment: the kernel was short of memory, and what it refused is to be tried again.
+func (l *Loop[T]) askAgain() {
+	if soon := l.clock() + int64(tickEvery); l.alarm == 0 || l.alarm > soon {
+		l.alarm = soon
+		l.setTimer(l.timer, tickEvery)
+	}
+}
+
 func (l *Loop[T]) setTimer(fd int, after time.Duration) {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(after))}
 	_ = unix.TimerfdSettime(fd, 0, &spec, nil) // cannot fail: the descriptor is ours and the times are valid
