@@ -7,6 +7,7 @@
 #include "loop.h"
 
 #include "channel.h"
+#include "log.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -479,8 +480,12 @@ void mln_event_dispatch(mln_event_t *ev)
     /* What a worker has sent so far leaves before its engine starts, which takes long. */
     if (loop_is_ours(ev) && !loop_is_bound(ev))
         channel_flush(ev);
-    if ((go = loop_engine(ev)) == NULL)
+    if ((go = loop_engine(ev)) == NULL) {
+        /* What could not be had when a worker's engine was to be started; a loop of the parent's is no failure. */
+        if (ev != NULL && ev->generation == engine_generation())
+            log_line(error, "the event loop cannot run: %s", strerror(errno));
         return;
+    }
     channel_bind(ev);
     pthread_mutex_lock(&ev->turn);
     nested = inside_dispatch(ev, frame);
