@@ -195,13 +195,20 @@ mln_tcp_conn_t *mln_fork_master_connection_get(void)
 
 /* ---- life ---- */
 
+/* A worker that the master cannot reach would be there for ever, for nothing. The master starts another. */
+__attribute__((noreturn)) static void unheard(void)
+{
+    log_line(error, "this worker ends: it cannot watch the connection to the master: %s", strerror(errno));
+    exit(127);
+}
+
 void channel_bind(mln_event_t *ev)
 {
     if (!ev->attach)
         return;
     ev->attach = 0;
     if (self != NULL && self->priv->ev == ev && channel_attach(ev, self) != 0)
-        log_line(error, "cannot watch the connection to the master: %s", strerror(errno));
+        unheard();
 }
 
 int channel_attach(mln_event_t *ev, mln_fork_t *f)
@@ -599,6 +606,28 @@ static int write_out(mln_fork_t *f, mln_size_t *lost)
     return result;
 }
 
+/* Whether the other end has been closed in one direction at most: its process is there. */
+static int half_closed(int fd)
+{
+    struct pollfd state = {.fd = fd};
+
+    while (poll(&state, 1, 0) < 0 && errno == EINTR)
+        ;
+    return (state.revents & POLLHUP) == 0;
+}
+
+/* The other end is there, and can be told nothing any more. Nobody would ever see an end of that: it is made here. */
+static void give_up(mln_fork_t *f, int error_number)
+{
+    if (f == self) {
+        log_line(error, "this worker ends: nothing can be sent to the master: %s", strerror(error_number));
+        exit(127);
+    }
+    log_line(error, "worker %ld is asked to end: nothing can be sent to it: %s", (long)f->pid, strerror(error_number));
+    if (f->priv->worker != NULL)
+        worker_deaf(f->priv->worker);
+}
+
 static void write_channel(mln_event_t *ev, mln_fork_t *f)
 {
     /* Before the loop is bound nothing is waited for: what is left is written then. */
@@ -620,6 +649,8 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
         log_line(error, "%zu bytes for process %ld cannot be sent: %s", lost, (long)f->pid, strerror(error_number));
     if (result == M_C_NOTYET && !waits && go != NULL)
         log_line(error, "cannot wait for process %ld to take more; the next message will try again", (long)f->pid);
+    if (result == M_C_ERROR && half_closed(f->conn.sockfd))
+        give_up(f, error_number);
     if (result != M_C_NOTYET && f->priv->finishing)
         (void)shutdown(f->conn.sockfd, SHUT_WR);
 }
@@ -748,16 +779,6 @@ __attribute__((noreturn)) static void leave(mln_fork_t *f)
     exit(0);
 }
 
-/* Whether the other end sends nothing more, but still reads. */
-static int half_closed(int fd)
-{
-    struct pollfd state = {.fd = fd};
-
-    while (poll(&state, 1, 0) < 0 && errno == EINTR)
-        ;
-    return (state.revents & POLLHUP) == 0;
-}
-
 /* The master is gone: so is what this process was for. */
 static void master_gone(const char *cause)
 {
@@ -820,8 +841,10 @@ void mln_fork_worker_set_events(mln_event_t *ev)
         return;
     if (!executed)
         heartbeat = engine_settings()->heartbeat;
-    if (channel_attach(ev, f) != 0)
+    if (!loop_is_ours(ev))
         log_line(error, "cannot watch the connection to the master: %s", strerror(errno));
+    else if (channel_attach(ev, f) != 0)
+        unheard();
     else if (executed || engine_settings()->start_timeout != 0 || heartbeat != 0)
         ev->announce = 1;
 }

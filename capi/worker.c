@@ -258,18 +258,6 @@ int worker_watch(struct worker *w, mln_event_t *ev)
     return 0;
 }
 
-void mln_fork_master_set_events(mln_event_t *ev)
-{
-    for (struct worker *w = workers; w != NULL; w = w->next)
-        if (worker_watch(w, ev) != 0)
-            log_line(error, "cannot watch worker %ld: %s", (long)w->pid, strerror(errno));
-}
-
-void mln_fork_master_events_set(mln_event_t *ev)
-{
-    mln_fork_master_set_events(ev);
-}
-
 void worker_loop_gone(mln_event_t *ev)
 {
     for (struct worker *w = workers; w != NULL; w = w->next) {
@@ -453,6 +441,30 @@ static void await_exec(struct launch *launch, const char *path)
         log_line(warn, "%s has not begun to run after %d s", path, EXEC_WAIT_MS / 1000);
 }
 
+/* A process that could not be watched, so there must not be one. errno stays. */
+static void kill_and_reap(pid_t pid)
+{
+    int saved = errno;
+
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    errno = saved;
+}
+
+/* The same, of one that has its place already, which is empty then. */
+static void end_now(struct worker *w)
+{
+    int saved = errno;
+
+    kill_and_reap(w->pid);
+    close_channel(w);
+    close(w->pidfd);
+    w->pidfd = -1;
+    w->pid = 0;
+    errno = saved;
+}
+
 /* Starts a process for w: 1 in the parent, 0 in a plain worker, -1 with errno. In the child w does not exist any more. */
 static int start(struct worker *w, mln_event_t *ev)
 {
@@ -476,13 +488,8 @@ static int start(struct worker *w, mln_event_t *ev)
     executing = 0;
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     if (pid < 0 || (w->pidfd = pidfd_of(pid)) < 0) {
-        int saved = errno;
-        if (pid > 0) { /* it could not be watched, so there must not be one */
-            kill(pid, SIGKILL);
-            while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-                ;
-        }
-        errno = saved;
+        if (pid > 0)
+            kill_and_reap(pid);
         abandon(&launch);
         return -1;
     }
@@ -496,8 +503,10 @@ static int start(struct worker *w, mln_event_t *ev)
     if (w->etype == M_PET_EXE)
         await_exec(&launch, w->args[0]);
     abandon(&launch);
-    if (ev != NULL && worker_watch(w, ev) != 0)
-        log_line(error, "cannot watch worker %ld: %s", (long)pid, strerror(errno));
+    if (ev != NULL && worker_watch(w, ev) != 0) {
+        end_now(w);
+        return -1;
+    }
     return 1;
 }
 
@@ -571,6 +580,43 @@ void worker_start_again(mln_event_t *ev, struct worker *w)
         go->worker_retry(ev->handle, (uintptr_t)w, role_of(w));
 }
 
+/* Another takes the place of one that cannot be watched, later; or nobody, of one that is started only once. */
+static void replace(struct worker *w, mln_event_t *ev)
+{
+    const struct engine_table *go = loop_engine(ev);
+
+    log_line(error, "cannot watch worker %ld, which is ended: %s", (long)w->pid, strerror(errno));
+    end_now(w);
+    w->ev = NULL;
+    if (w->stype == M_PST_DFL) {
+        drop_worker(w);
+        return;
+    }
+    w->ev = ev;
+    w->watched = 1;
+    go->worker_retry(ev->handle, (uintptr_t)w, role_of(w));
+}
+
+void mln_fork_master_set_events(mln_event_t *ev)
+{
+    struct worker *w, *next;
+
+    if (loop_engine(ev) == NULL) {
+        log_line(error, "the workers cannot be watched: %s", strerror(errno));
+        return;
+    }
+    for (w = workers; w != NULL; w = next) {
+        next = w->next;
+        if (worker_watch(w, ev) != 0)
+            replace(w, ev);
+    }
+}
+
+void mln_fork_master_events_set(mln_event_t *ev)
+{
+    mln_fork_master_set_events(ev);
+}
+
 /* ---- ending ---- */
 
 static const char *name_of(const struct worker *w)
@@ -606,6 +652,14 @@ void worker_channel_closed(struct worker *w, int force)
 
     close_channel(w);
     if (force && w->ev != NULL && (go = loop_engine(w->ev)) != NULL)
+        go->worker_expire(w->ev->handle, (uintptr_t)w);
+}
+
+void worker_deaf(struct worker *w)
+{
+    const struct engine_table *go;
+
+    if (w->ev != NULL && (go = loop_engine(w->ev)) != NULL)
         go->worker_expire(w->ev->handle, (uintptr_t)w);
 }
 

@@ -66,17 +66,26 @@ func engineWorkerWatch(handle C.int64_t, c C.uintptr_t, pidfd C.int, role C.int)
 	l := loopOf(handle)
 	s := l.supervise()
 	w := l.workers[uintptr(c)]
-	if w == nil {
-		w = &worker{loop: l, c: uintptr(c), life: s.Adopt(roleOf(role))}
-		w.life.Owner, w.life.Place().Owner = w, w
-		l.workers[w.c] = w
-	} else {
-		s.Started(w.life)
+	known := w != nil
+	if !known {
+		w = &worker{loop: l, c: uintptr(c), pidfd: -1}
+	}
+	// First what may fail: nobody must take a process for started that is not watched.
+	err := l.Set(int(pidfd), event.Registration[target]{
+		Directions: event.Read, Timeout: event.NoTimeout, Target: target{worker: w},
+	})
+	if err != nil {
+		return result(err)
 	}
 	w.pidfd = int(pidfd)
-	return result(l.Set(w.pidfd, event.Registration[target]{
-		Directions: event.Read, Timeout: event.NoTimeout, Target: target{worker: w},
-	}))
+	if known {
+		s.Started(w.life)
+		return 0
+	}
+	w.life = s.Adopt(roleOf(role))
+	w.life.Owner, w.life.Place().Owner = w, w
+	l.workers[w.c] = w
+	return 0
 }
 
 func roleOf(role C.int) fork.Role {

@@ -34,6 +34,9 @@ void worker_loop_gone(mln_event_t *ev);
 /* Its channel has come to an end, for a reason of this side if `force`: the process is given a second then. */
 void worker_channel_closed(struct worker *w, int force);
 
+/* It is there, and nothing can be sent to it any more: it is asked to end, and made to. */
+void worker_deaf(struct worker *w);
+
 /* Starts a program of the configuration: args and its strings become the library's. */
 int worker_start_program(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_args);
 
