@@ -1,0 +1,394 @@
+/*
+ * The whole life of a group, in which every part that the machine may refuse is tried again: start, fork, spawn, restart,
+ * traffic, reload, stop. fault_test.go runs it again and again, and has one system call after another fail; without that it
+ * passes at the first try.
+ *
+ * What must hold whatever fails: what was accepted arrives once and in order as long as both ends live, the group is complete
+ * in the end, and no process and no descriptor is left. A start that is refused says so by its result, which makes the status 3.
+ * deadline: 40s
+ */
+#include "check.h"
+#include "framework.h"
+#include "mln_fork.h"
+#include "processes.h"
+#include "scratch.h"
+
+#include <sys/prctl.h>
+
+enum { HELLO = 3000, NUMBERED, ECHOED, VALUE };
+enum { WORKERS = 2, MESSAGES = 40, SMALL = 100, LARGE = 150000, LIVES_MAX = 200, REFUSED = 3 };
+
+/* See testdata/fault.c. */
+enum { FAULT_PHASE = 0x6d6c6e00 };
+enum phase { NONE, START, FORK, SPAWN, RESTART, TRAFFIC, RELOAD, STOP };
+
+struct hello {
+    int value;
+    int program;
+};
+
+/* A life of a worker, as the master knows it. */
+struct life {
+    pid_t pid;
+    struct hello hello;
+    unsigned sent, echoed;
+    int killed;
+};
+
+static struct life lives[LIVES_MAX];
+static int life_count, step, refused, killed, reloads;
+static long long next_reload;
+static enum phase current;
+static pid_t master;
+static mln_event_t *loop;
+static char *log_path;
+
+static void begin(enum phase phase)
+{
+    current = phase;
+    (void)prctl(FAULT_PHASE + (int)phase, 0, 0, 0, 0);
+}
+
+/* ---- the configuration ---- */
+
+static void write_value(int value)
+{
+    char text[2000];
+
+    snprintf(text, sizeof text,
+             "framework \"multiprocess\"; worker_proc %d; log_level \"report\"; log_path \"%s/log\"; value %d;\n"
+             "worker_backoff_min 10; worker_backoff_max 100;\n",
+             WORKERS, scratch_dir, value);
+    snprintf(scratch_conf_path, sizeof scratch_conf_path, "%s/melon.conf", scratch_dir);
+    scratch_write(scratch_path("next.conf"), text);
+    CHECK_INT(rename(scratch_path("next.conf"), scratch_conf_path), 0);
+}
+
+static int value(void)
+{
+    mln_conf_domain_t *cd = mln_conf()->search(mln_conf(), "main");
+
+    return (int)cd->search(cd, "value")->search(cd->search(cd, "value"), 1)->val.i;
+}
+
+/* ---- in a worker ---- */
+
+static unsigned expected;
+
+/* What a worker that cannot do its work does: it ends, and another takes its place. */
+static void tell(mln_event_t *ev, mln_u32_t type, void *message, mln_size_t size)
+{
+    if (mln_ipc_worker_send_prepare(ev, type, message, size) != 0) {
+        perror("a worker cannot send");
+        exit(4);
+    }
+}
+
+static void on_numbered(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+{
+    (void)f_ptr;
+    (void)udata;
+    CHECK_INT(*(unsigned *)buf, expected);
+    CHECK_INT(len, expected % 10 == 9 ? LARGE : SMALL);
+    ++expected;
+    tell(ev, ECHOED, buf, len);
+}
+
+static int reloaded(void *data)
+{
+    int now = value();
+
+    (void)data;
+    if (getpid() != master)
+        tell(loop, VALUE, &now, sizeof now);
+    return 0;
+}
+
+static void in_worker(mln_event_t *ev)
+{
+    struct hello hello = {value(), 0};
+
+    loop = ev;
+    tell(ev, HELLO, &hello, sizeof hello);
+}
+
+static int be_a_program(void)
+{
+    struct hello hello = {0, 1};
+    mln_event_t *ev = mln_event_new();
+
+    if (ev == NULL || mln_fork_worker_ipc_handler_set(NUMBERED, on_numbered, NULL) != 0)
+        return 4;
+    mln_fork_worker_events_set(ev);
+    tell(ev, HELLO, &hello, sizeof hello);
+    mln_event_dispatch(ev);
+    return 5;
+}
+
+/* ---- in the master ---- */
+
+static struct life *life_of(pid_t pid)
+{
+    for (int i = life_count - 1; i >= 0; --i)
+        if (lives[i].pid == pid)
+            return &lives[i];
+    return NULL;
+}
+
+static void on_hello(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+{
+    (void)ev;
+    (void)udata;
+    CHECK_INT(len, sizeof(struct hello));
+    CHECK(life_of(((mln_fork_t *)f_ptr)->pid) == NULL);
+    CHECK(life_count < LIVES_MAX);
+    lives[life_count].pid = ((mln_fork_t *)f_ptr)->pid;
+    memcpy(&lives[life_count++].hello, buf, len);
+}
+
+static void on_echoed(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+{
+    struct life *life = life_of(((mln_fork_t *)f_ptr)->pid);
+
+    (void)ev;
+    (void)udata;
+    CHECK(life != NULL);
+    CHECK_INT(*(unsigned *)buf, life->echoed);
+    CHECK_INT(len, life->echoed % 10 == 9 ? LARGE : SMALL);
+    CHECK(++life->echoed <= life->sent);
+}
+
+static void on_value(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+{
+    struct life *life = life_of(((mln_fork_t *)f_ptr)->pid);
+
+    (void)ev;
+    (void)udata;
+    CHECK(life != NULL);
+    memcpy(&life->hello.value, buf, len);
+}
+
+/* What a walk over the workers finds. */
+struct survey {
+    int all, greeted, programs, answered, informed;
+};
+
+static int survey_one(mln_event_t *ev, mln_fork_t *f, void *data)
+{
+    struct life *life = life_of(f->pid);
+    struct survey *found = data;
+
+    (void)ev;
+    ++found->all;
+    if (life == NULL || life->killed)
+        return 0;
+    ++found->greeted;
+    found->programs += life->hello.program;
+    found->answered += life->echoed == MESSAGES;
+    found->informed += life->hello.program || life->hello.value == 2;
+    return 0;
+}
+
+static struct survey survey(void)
+{
+    struct survey found = {0, 0, 0, 0, 0};
+
+    CHECK_INT(mln_fork_iterate(loop, survey_one, &found), 0);
+    return found;
+}
+
+static int kill_one(mln_event_t *ev, mln_fork_t *f, void *data)
+{
+    struct life *life = life_of(f->pid);
+
+    (void)ev;
+    (void)data;
+    CHECK(life != NULL);
+    life->killed = 1;
+    ++killed;
+    return kill(f->pid, SIGKILL);
+}
+
+/* The rest of what one worker is to be sent; what is refused is tried again later. */
+static int feed(mln_event_t *ev, mln_fork_t *f, void *data)
+{
+    static unsigned message[LARGE / sizeof(unsigned) + 1];
+    struct life *life = life_of(f->pid);
+
+    (void)data;
+    while (life != NULL && life->sent < MESSAGES) {
+        message[0] = life->sent;
+        if (mln_ipc_master_send_prepare(ev, NUMBERED, message, life->sent % 10 == 9 ? LARGE : SMALL, f) != 0) {
+            ++refused;
+            return 0;
+        }
+        ++life->sent;
+    }
+    return 0;
+}
+
+static void spawn(void)
+{
+    static char program[] = "/proc/self/exe", role[] = "worker";
+    mln_s8ptr_t *args = calloc(2, sizeof *args);
+
+    CHECK(args != NULL);
+    args[0] = program;
+    args[1] = role;
+    if (mln_fork_spawn(M_PST_SUP, args, 2, loop) == 0)
+        return;
+    CHECK(errno != 0);
+    ++refused;
+    free(args);
+}
+
+/* 0 in the child. */
+static int fork_one(void)
+{
+    int result = mln_fork_restart(loop);
+
+    if (result < 0) {
+        CHECK(errno != 0);
+        ++refused;
+    }
+    return result;
+}
+
+/* Whether so many workers are there, and every one has said so. */
+static int complete(int all, int programs)
+{
+    struct survey found = survey();
+
+    return found.all == all && found.greeted == all && found.programs == programs;
+}
+
+static void next_phase(enum phase phase)
+{
+    begin(phase);
+    step = 0;
+}
+
+/* Goes on with the phase as far as it can be gone. 0 in the child of a fork. */
+static int advance(void)
+{
+    struct survey found = survey();
+
+    switch (current) {
+    case START: /* the framework goes on with fewer workers than it was to have */
+        if (found.all < WORKERS && life_count == found.all && ++step > 50) {
+            step = 0;
+            return fork_one();
+        }
+        if (complete(WORKERS, 0))
+            next_phase(FORK);
+        return 1;
+    case FORK:
+        if (found.all < WORKERS + 1 && found.all == found.greeted && step++ == 0)
+            if (fork_one() == 0)
+                return 0;
+        if (refused > 0 && step > 50)
+            step = 0;
+        if (complete(WORKERS + 1, 0))
+            next_phase(SPAWN);
+        return 1;
+    case SPAWN:
+        if (found.all == WORKERS + 1 && step++ == 0)
+            spawn();
+        if (refused > 0 && step > 50)
+            step = 0;
+        if (complete(WORKERS + 2, 1)) {
+            next_phase(RESTART);
+            CHECK_INT(mln_fork_iterate(loop, kill_one, NULL), 0);
+        }
+        return 1;
+    case RESTART:
+        if (complete(WORKERS + 2, 1))
+            next_phase(TRAFFIC);
+        return 1;
+    case TRAFFIC:
+        CHECK_INT(mln_fork_iterate(loop, feed, NULL), 0);
+        if (found.all == WORKERS + 2 && found.answered == found.all) {
+            begin(NONE); /* only what the library does is to fail */
+            write_value(2);
+            next_phase(RELOAD);
+        }
+        return 1;
+    case RELOAD:
+        if (found.all == WORKERS + 2 && found.informed == found.all && value() == 2) {
+            next_phase(STOP);
+            CHECK_INT(raise(SIGTERM), 0);
+        } else if (now_ms() >= next_reload) {
+            ++reloads;
+            next_reload = now_ms() + 1000;
+            CHECK_INT(raise(SIGUSR2), 0);
+        }
+        return 1;
+    default:
+        return 1;
+    }
+}
+
+static void tick(mln_event_t *ev, void *data)
+{
+    mln_event_timer_t *timer;
+
+    (void)data;
+    if (advance() == 0)
+        return; /* a worker */
+    timer = mln_event_timer_set(ev, 5, NULL, tick);
+    CHECK(timer != NULL);
+}
+
+static void in_master(mln_event_t *ev)
+{
+    loop = ev;
+    tick(ev, NULL);
+}
+
+static int prepare(void)
+{
+    CHECK(mln_ipc_handler_register(HELLO, on_hello, NULL, NULL, NULL) != NULL);
+    CHECK(mln_ipc_handler_register(NUMBERED, NULL, on_numbered, NULL, NULL) != NULL);
+    CHECK(mln_ipc_handler_register(ECHOED, on_echoed, NULL, NULL, NULL) != NULL);
+    CHECK(mln_ipc_handler_register(VALUE, on_value, NULL, NULL, NULL) != NULL);
+    CHECK(mln_conf_hook_set(reloaded, NULL) != NULL);
+    return 0;
+}
+
+static void show_log(void)
+{
+    char *text = scratch_read(log_path);
+
+    printf("%s", text);
+    free(text);
+}
+
+int main(int argc, char **argv)
+{
+    struct mln_framework_attr attr = {argc, argv, prepare, NULL, in_master, in_worker};
+    int result;
+
+    master = getpid();
+    if (argc > 1 && strcmp(argv[1], "worker") == 0)
+        return be_a_program();
+    scratch_make();
+    log_path = strdup(scratch_path("log"));
+    write_value(1);
+    mln_path_hook_set(m_p_conf, scratch_conf_file);
+    begin(START);
+    result = mln_framework_init(&attr);
+    if (getpid() != master)
+        exit(6);
+    if (result != 0)
+        begin(NONE);
+    show_log();
+    if (result != 0 && current == NONE && life_count == 0)
+        return REFUSED;
+    CHECK_INT(result, 0);
+    CHECK_INT(current, STOP);
+    begin(NONE);
+    CHECK_INT(child_count(), 0);
+    printf("refused=%d ended=%d reloads=%d descriptors=%d\n", refused, life_count - WORKERS - 2 - killed, reloads, fd_count());
+    free(log_path);
+    return 0;
+}
