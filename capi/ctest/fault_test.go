@@ -169,10 +169,7 @@ type faultRun struct {
 	err         error
 }
 
-const (
-	faultDeadline = 40 * time.Second
-	orderlyRefuse = 3 // the exit status of a group that could not start
-)
+const faultDeadline = 40 * time.Second
 
 var (
 	callsLine   = regexp.MustCompile(`(?m)^fault: (\d+) calls$`)
@@ -197,7 +194,7 @@ func (r *faultRun) do(t *testing.T, injector, group string) *faultRun {
 	switch {
 	case result.TimedOut:
 		r.err = fmt.Errorf("the group hangs")
-	case result.Exit == orderlyRefuse && r.phase == start && r.number > 0:
+	case result.Exit == groupRefused && r.phase == start && r.number > 0:
 		if !said {
 			r.err = fmt.Errorf("the group does not start, and nobody says %q", r.errno.Error())
 		}
