@@ -71,7 +71,7 @@ generate_args = -header $(generated_header) -units $(generated_units) ipc_handle
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all lib examples demo check test fuzz man install uninstall clean help tools FORCE \
+.PHONY: all lib examples demo check test faults soak storm fuzz man install uninstall clean help tools FORCE \
     bench bench-quick bench-docs bench-guard bench-programs
 
 all: lib $(BUILD)/bin/mlnipc $(BUILD)/mln.pc ## Build the library, its headers and the message generator (the default).
@@ -94,9 +94,24 @@ check: $(BUILD)/include/.stamp tools ## Check what needs no run: go vet, gofmt, 
 test: all check ## Run all checks and tests: Go (core under the race detector) and C, each under a deadline.
 	$(note_cxx)
 	$(if $(shell command -v python3),,@echo 'note: there is no python3; the worker in Python is left out of the tests')
+	$(if $(wildcard /usr/lib/*/libjemalloc.so.2),,@echo 'note: there is no libjemalloc.so.2; another allocator is left out of the tests')
 	$(GO) test -count=1 -race -timeout 5m ./core/...
 	$(cgo_env) MLN_LIBDIR=$(abspath $(BUILD))/lib $(GO) test -count=1 -timeout 12m \
 	    $$($(GO) list ./... | grep -v '^melon/core\(/\|$$\)')
+
+ctest = $(cgo_env) MLN_LIBDIR=$(abspath $(BUILD))/lib $(GO) test -count=1 -timeout 0 ./capi/ctest -run
+
+faults: lib ## Have the kernel refuse every system call of a group's life, one after another; takes a quarter of an hour.
+	MLN_FAULTS=all $(ctest) '^TestRefusedCalls$$'
+
+SOAKTIME ?= 1m
+FORKS ?= 10000
+
+soak: lib ## Restart, reload and talk for SOAKTIME, kill for a third of it, kill the master 200 times: nothing may grow or be lost.
+	SOAKTIME=$(SOAKTIME) $(ctest) '^TestSoak$$' -v
+
+storm: lib ## Fork FORKS times.
+	FORKS=$(FORKS) $(ctest) '^TestForkStorm$$' -v
 
 # The pages belong to the sources, so that they are installed where there is no Doxygen.
 man: ## Write the man pages of docs/man/ anew from the headers; needs doxygen.
@@ -140,6 +155,7 @@ help: ## List the targets and options.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-11s %s\n", $$1, $$2 }'
 	@echo 'Options: PREFIX=DIR (now $(PREFIX)), DESTDIR=DIR, BUILD=DIR (now $(BUILD)), CC, CFLAGS, LDFLAGS, GOARCH,'
 	@echo '         FUZZTIME=TIME (of each fuzz test, now $(FUZZTIME)),'
+	@echo '         SOAKTIME=TIME (of make soak, now $(SOAKTIME)), FORKS=NUMBER (of make storm, now $(FORKS)),'
 	@echo '         IPC_HANDLERS="DIR..." (folders of messages kept outside this repository),'
 	@echo '         MELON_LINK=1 (installs the name libmelon.so too, for programs that link -lmelon).'
 
