@@ -100,13 +100,14 @@ static int make_folder(const char *dir)
     /* Where nothing can be created, the kernel may say so before it says that the folder is there. */
     int cause = errno;
     struct stat status;
-    if (stat(dir, &status) == 0 && S_ISDIR(status.st_mode)) {
+    int known = stat(dir, &status) == 0;
+    if (known && S_ISDIR(status.st_mode)) {
         if (strcmp(dir, mln_log_dir_path()) != 0)
             folder_created = false;
         return 0;
     }
     if (cause == EEXIST)
-        cause = ENOTDIR;
+        cause = known ? ENOTDIR : errno;
     log_line(error, "log: cannot create the folder %s: %s; the folder above it has to exist and to be writable", dir,
              strerror(cause));
     return -1;
