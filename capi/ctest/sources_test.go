@@ -1,8 +1,12 @@
 package ctest
 
 import (
+	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -29,5 +33,28 @@ func TestSourcesHaveNoWarnings(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestLibraryIsMadeOfLittle keeps packages out of the C library that run at the start of each worker and may open the runtime's
+// network poller, a descriptor that nobody could close in a child.
+func TestLibraryIsMadeOfLittle(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)
+	defer cancel()
+	command := exec.CommandContext(ctx, setting("GO", "go"), "list", "-deps", "./capi")
+	command.Dir = root
+	command.Env = append(cleanEnvironment(), "CGO_ENABLED=1")
+	list, err := command.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := strings.Fields(string(list))
+	if !slices.Contains(packages, "melon/core/event") {
+		t.Fatalf("the library is made of %q", packages)
+	}
+	for _, unwanted := range []string{"fmt", "os", "net"} {
+		if slices.Contains(packages, unwanted) {
+			t.Errorf("the C library has package %s in it", unwanted)
+		}
 	}
 }
