@@ -185,6 +185,15 @@ static void stop(mln_event_t *ev, void *data)
     mln_event_break_set(ev);
 }
 
+/* Breaks the loop as soon as no more workers are left than those, a number in the place of a pointer. */
+static void stop_when_left(mln_event_t *ev, void *workers)
+{
+    if (worker_count(ev) <= (long)workers)
+        mln_event_break_set(ev);
+    else
+        CHECK(mln_event_timer_set(ev, 10, workers, stop_when_left) != NULL);
+}
+
 static void greeted(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
     mln_fork_t *f = f_ptr;
@@ -212,7 +221,7 @@ static void greeted(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void
     case 2: /* not supervised */
         CHECK_STR(finding->arguments, "program|brief|");
         CHECK_INT(f->stype, M_PST_DFL);
-        CHECK(mln_event_timer_set(ev, 300, NULL, stop) != NULL);
+        stop_when_left(ev, (void *)0);
         break;
     default: /* from the configuration */
         CHECK_INT(f->stype, strcmp(finding->arguments, "program|kept|") == 0 ? M_PST_SUP : M_PST_DFL);
@@ -227,7 +236,7 @@ static void greeted(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void
             CHECK(f->pid != kept);
         }
         if (hellos == 3) /* until the brief one is gone, too */
-            CHECK(mln_event_timer_set(ev, 500, NULL, stop) != NULL);
+            stop_when_left(ev, (void *)1);
         break;
     }
 }
