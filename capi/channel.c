@@ -150,7 +150,7 @@ mln_fork_t *channel_new(int fd)
  */
 static int inherited_channel(void)
 {
-    const char *text = getenv(CHANNEL_VARIABLE);
+    const char *text = secure_getenv(CHANNEL_VARIABLE); /* whoever starts a set-user-ID program must not become its master */
     unsigned long long inode;
     struct stat status;
     int fd, master;

@@ -317,7 +317,7 @@ static int create_in_memory(void)
 /* Where executable memfds are denied: a file that never had a name. */
 static int create_on_disk(void)
 {
-    const char *folders[] = {getenv("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"};
+    const char *folders[] = {secure_getenv("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"};
     int fd = -1;
 
     for (size_t i = 0; i < sizeof folders / sizeof folders[0] && fd < 0; ++i)
@@ -336,15 +336,37 @@ static int fill(int fd, int from)
     return -1;
 }
 
-static int make_image_by(int (*create)(void), int from, struct image *image)
+/*
+ * Makes the image read-only. Every process that is forked has its descriptor, and all run what is in it: a worker that writes
+ * to it would change the code of its siblings.
+ */
+static int freeze_in_memory(int *fd)
+{
+    return fcntl(*fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+}
+
+/* A file on disk has no seals, but another descriptor can be one that only reads. */
+static int freeze_on_disk(int *fd)
+{
+    char path[64];
+    int reader;
+
+    snprintf(path, sizeof path, "/proc/%ld/fd/%d", (long)getpid(), *fd);
+    if ((reader = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        return -1;
+    close(*fd);
+    *fd = reader;
+    return 0;
+}
+
+static int make_image_by(int (*create)(void), int (*freeze)(int *), int from, struct image *image)
 {
     struct stat status;
     int saved, fd = create();
 
     if (fd < 0)
         return -1;
-    if (fill(fd, from) == 0 && fstat(fd, &status) == 0) {
-        (void)fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    if (fill(fd, from) == 0 && freeze(&fd) == 0 && fstat(fd, &status) == 0) {
         *image = (struct image){fd, status.st_dev, status.st_ino};
         return 0;
     }
@@ -365,8 +387,8 @@ static int make_image(struct image *image, char *reason)
         errno = saved;
         return -1;
     }
-    if ((result = make_image_by(create_in_memory, from, image)) != 0 && errno != ESTALE)
-        result = make_image_by(create_on_disk, from, image);
+    if ((result = make_image_by(create_in_memory, freeze_in_memory, from, image)) != 0 && errno != ESTALE)
+        result = make_image_by(create_on_disk, freeze_on_disk, from, image);
     saved = errno;
     close(from);
     if (result != 0 && saved == ESTALE)
