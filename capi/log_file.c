@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,13 +126,67 @@ static int above_stderr(int fd)
     return moved;
 }
 
+/* Not blocking: opening a named pipe that nobody reads would wait for ever. Writing may block all right. */
+enum { APPEND = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
+
+/*
+ * Opens what a symbolic link leads to, for root. Not one that another account has made: root would append to whatever that
+ * account chose. The link is held meanwhile, so that nobody can put another in its place after it was looked at.
+ */
+static int open_trusted_link(const struct log_paths *paths)
+{
+    char target[PATH_MAX];
+    struct stat status;
+    ssize_t n = -1;
+    int link = open(paths->file, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+    if (link < 0)
+        return -1;
+    bool trusted = fstat(link, &status) == 0 && S_ISLNK(status.st_mode) && status.st_uid == geteuid();
+    errno = ELOOP;
+    if (trusted)
+        n = readlinkat(link, "", target, sizeof target - 1);
+    close(link);
+    if (n < 0)
+        return -1;
+    target[n] = '\0';
+    char *path = target[0] == '/' ? strdup(target) : print_new("%s/%s", paths->dir, target);
+    int fd = path == NULL ? -1 : open(path, APPEND, 0644);
+    int cause = errno;
+    free(path);
+    errno = cause;
+    return fd;
+}
+
+static int open_for_append(const struct log_paths *paths)
+{
+    if (geteuid() != 0)
+        return open(paths->file, APPEND, 0644);
+
+    struct stat status;
+    int fd = open(paths->file, APPEND | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return errno == ELOOP ? open_trusted_link(paths) : -1;
+    /* Another name that an account gave to a file of root's, in a folder of its own, is as good as a link. */
+    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink > 1 && stat(paths->dir, &status) == 0
+        && status.st_uid != 0) {
+        close(fd);
+        errno = EMLINK;
+        return -1;
+    }
+    return fd;
+}
+
 int log_file_open(const struct log_paths *paths)
 {
     if (make_folder(paths->dir) < 0)
         return -1;
-    /* Not blocking: opening a named pipe that nobody reads would wait for ever. Writing may block all right. */
-    int flags = O_WRONLY | O_CREAT | O_APPEND;
-    int fd = above_stderr(open(paths->file, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644));
+    int fd = above_stderr(open_for_append(paths));
+    if (fd < 0 && geteuid() == 0 && (errno == ELOOP || errno == EMLINK)) {
+        log_line(error, "log: root does not write to %s: it is a link that another account has made, or could have made; "
+                 "give the log a file of its own", paths->file);
+        return -1;
+    }
     if (fd < 0) {
         log_line(error, "log: cannot open %s for append: %s; see key log_path of the configuration", paths->file,
                  strerror(errno));
@@ -146,14 +201,25 @@ int log_pid_file_write_to(const char *path)
     char text[24];
     int n = snprintf(text, sizeof text, "%ld", (long)getpid());
 
-    /* No symbolic link: the folder may belong to an account with fewer rights than this process has. */
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-    bool written = fd >= 0 && write(fd, text, (size_t)n) == n;
+    /*
+     * The folder may belong to an account with fewer rights than this process has, and what is there under this name be
+     * a symbolic link, another name of some file, or a named pipe that would be waited for. Hence nothing is cut before it
+     * was looked at.
+     */
+    struct stat status;
+    int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
+    bool sound = fd >= 0 && fstat(fd, &status) == 0;
+    if (sound && (!S_ISREG(status.st_mode) || status.st_nlink != 1)) {
+        sound = false;
+        errno = EMLINK;
+    }
+    bool written = sound && ftruncate(fd, 0) == 0 && write(fd, text, (size_t)n) == n;
     int cause = errno;
     if (fd >= 0)
         close(fd);
     if (!written) {
-        log_line(error, "log: cannot write the process id into %s: %s", path, strerror(cause));
+        log_line(error, "log: cannot write the process id into %s: %s", path,
+                 cause == EMLINK ? "it is not a regular file with a single name" : strerror(cause));
         return -1;
     }
     return 0;
