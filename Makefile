@@ -121,8 +121,8 @@ man: ## Write the man pages of docs/man/ anew from the headers; needs doxygen.
 
 FUZZTIME ?= 1m
 
-fuzz: tools ## Run every fuzz test for FUZZTIME.
-	@GO='$(GO)' sh scripts/fuzz.sh '$(FUZZTIME)'
+fuzz: lib tools ## Run every fuzz test for FUZZTIME.
+	@GO='$(GO)' MLN_LIBDIR='$(abspath $(BUILD))/lib' sh scripts/fuzz.sh '$(FUZZTIME)'
 
 # "sudo make install" often has no Go on its path, and needs none after a make that was run before.
 no_go = $(if $(shell command -v '$(GO)' 2>/dev/null),,yes)

@@ -21,8 +21,8 @@
 /* ---- for all files ---- */
 
 /*
- * Prints a printf-style message as one line. Control characters in the text come out as \xNN, so that what a peer or a
- * file contains can never forge a line of its own. No newline at the end of `fmt`. errno is left as it was.
+ * Prints a printf-style message as one line. Control characters in the text come out as \xNN, and bytes that are no UTF-8,
+ * so that what a peer or a file contains can never forge a line of its own, or lead a terminal. No newline at the end of `fmt`. errno is left as it was.
  *
  *     void log_line(mln_log_level_t level, const char *fmt, ...);
  */
@@ -79,6 +79,9 @@ struct log_text {
 void log_text_init(struct log_text *text);
 void log_text_release(struct log_text *text);
 void log_text_append(struct log_text *text, const void *bytes, size_t n);
+
+/* Appends bytes that others have chosen: what is a control character, or no UTF-8, comes out as \xNN. */
+void log_text_append_escaped(struct log_text *text, const char *bytes, size_t n);
 
 /* A line, ready to be written. The word of its level, "ERROR" for instance, lies at word_start, word_length bytes. */
 struct log_record {

@@ -174,15 +174,40 @@ void log_format(struct log_record *record, mln_log_level_t level, const char *fi
     append_message(&record->text, fmt == NULL ? "(null)" : fmt, args);
 }
 
-/* Appends `bytes` with control characters as \xNN. */
-static void append_escaped(struct log_text *text, const char *bytes, size_t n)
+/*
+ * How many bytes of `bytes` can be printed as they are: a character of ASCII or of UTF-8 that is no control character. 0 for the
+ * control characters above ASCII too, by which a terminal can be led as by an escape sequence, and for what is no UTF-8.
+ */
+static size_t printable(const unsigned char *bytes, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char byte = (unsigned char)bytes[i];
-        if (byte < ' ' || byte == 0x7f)
-            append_number(text, "\\x%02x", byte);
-        else
-            log_text_append(text, &byte, 1);
+    static const unsigned least[] = {[2] = 0xa0, [3] = 0x800, [4] = 0x10000}; /* U+0080 to U+009F are control characters */
+    unsigned char first = bytes[0];
+
+    if (first < 0x80)
+        return first >= ' ' && first != 0x7f;
+    size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (first < 0xc0 || first > 0xf4 || n < length)
+        return 0;
+    unsigned character = first & (0xffu >> (length + 1));
+    for (size_t i = 1; i < length; i++) {
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+        character = character << 6 | (bytes[i] & 0x3f);
+    }
+    bool surrogate = character >= 0xd800 && character <= 0xdfff;
+    return character >= least[length] && character <= 0x10ffff && !surrogate ? length : 0;
+}
+
+void log_text_append_escaped(struct log_text *text, const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        size_t length = printable((const unsigned char *)bytes + i, n - i);
+        if (length > 0) {
+            log_text_append(text, bytes + i, length);
+            i += length;
+        } else {
+            append_number(text, "\\x%02x", (unsigned char)bytes[i++]);
+        }
     }
 }
 
@@ -213,7 +238,7 @@ void log_line_at(mln_log_level_t level, const char *file, const char *func, int 
 
     struct log_text text;
     log_text_init(&text);
-    append_escaped(&text, raw, (size_t)n);
+    log_text_append_escaped(&text, raw, (size_t)n);
     /* The text may have been cut without room for its end. */
     if (text.length == text.capacity)
         text.length--;

@@ -28,16 +28,26 @@
 #define SYS_pidfd_open 434
 #endif
 
-/* Says why a word cannot be acted on; the exit status. */
+/* Says why a word cannot be acted on; the exit status. It names paths, and whoever wrote the configuration chose those. */
 __attribute__((format(printf, 1, 2))) static int refuse(const char *format, ...)
 {
+    struct log_text text;
+    char *message;
     va_list args;
 
-    fprintf(stderr, "%s: ", program_invocation_short_name);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    int n = vasprintf(&message, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    log_text_init(&text);
+    log_text_append_escaped(&text, program_invocation_short_name, strlen(program_invocation_short_name));
+    log_text_append(&text, ": ", 2);
+    if (n >= 0) {
+        log_text_append_escaped(&text, message, (size_t)n);
+        free(message);
+    }
+    log_text_append(&text, "\n", 1);
+    fwrite(text.data, 1, text.length, stderr);
+    log_text_release(&text);
     return 1;
 }
 

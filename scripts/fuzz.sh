@@ -13,9 +13,9 @@ case $time in
     ;;
 esac
 
-# The packages without cgo: what is built in capi is C behind Go, and its tests run programs.
+# The tests of capi are those of the C library, which they drive as programs: MLN_LIBDIR says where it is.
 found=0
-for package in $("$go" list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./core/... ./cmd/...); do
+for package in $("$go" list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./core/... ./cmd/... ./capi/ctest); do
     for test in $("$go" test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
         echo "$package $test: $time"
         found=$((found + 1))

@@ -1,0 +1,205 @@
+/*
+ * Has the library print what a fuzz test sends, and sends back what came out: standard input has a request after the other, standard
+ * output the answers, each a 32-bit length and so many bytes. What the requests are is told by the only argument.
+ */
+#include "check.h"
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "mln_conf.h"
+#include "mln_log.h"
+#include "mln_path.h"
+#include "mln_tools.h"
+
+static char *request, *at; /* terminated; how far it has been read */
+static uint32_t size;
+static int printed; /* what the library writes to standard error lands here */
+
+static int read_exactly(void *bytes, size_t n)
+{
+    return fread(bytes, 1, n, stdin) == n;
+}
+
+static int next_request(void)
+{
+    free(request);
+    request = at = NULL;
+    if (!read_exactly(&size, sizeof size))
+        return 0;
+    CHECK((request = at = malloc((size_t)size + 1)) != NULL);
+    request[size] = '\0';
+    return read_exactly(request, size);
+}
+
+static void answer(void)
+{
+    off_t length = lseek(printed, 0, SEEK_END);
+    uint32_t n = (uint32_t)length;
+    char *text = malloc((size_t)length + 1);
+
+    CHECK(length >= 0 && text != NULL);
+    CHECK_INT(pread(printed, text, (size_t)length, 0), length);
+    CHECK_INT(ftruncate(printed, 0), 0);
+    CHECK_INT(lseek(printed, 0, SEEK_SET), 0);
+    CHECK_INT(fwrite(&n, sizeof n, 1, stdout), 1);
+    CHECK_INT(fwrite(text, 1, n, stdout), n);
+    CHECK_INT(fflush(stdout), 0);
+    free(text);
+}
+
+static const void *take(size_t n)
+{
+    const char *taken = at;
+
+    CHECK((size_t)(request + size - at) >= n);
+    at += n;
+    return taken;
+}
+
+/* ---- a format and its arguments ---- */
+
+enum { ARGUMENTS = 3 };
+
+struct argument {
+    char kind; /* as in the union */
+    union {
+        int i;
+        long l;
+        double f;
+        const void *p;
+    };
+    mln_string_t string;
+};
+
+static struct argument arguments[ARGUMENTS];
+
+static char *take_text(uint32_t n)
+{
+    char *text = malloc((size_t)n + 1);
+
+    CHECK(text != NULL);
+    memcpy(text, take(n), n);
+    text[n] = '\0';
+    return text;
+}
+
+static void take_argument(struct argument *a)
+{
+    uint64_t bits;
+
+    a->kind = *(const char *)take(1);
+    memcpy(&bits, take(sizeof bits), sizeof bits);
+    switch (a->kind) {
+    case 'i':
+        a->i = (int)bits;
+        return;
+    case 'l':
+        a->l = (long)bits;
+        return;
+    case 'f':
+        memcpy(&a->f, &bits, sizeof a->f);
+        return;
+    case 's': /* behind its size, as for S */
+        a->p = take_text((uint32_t)bits);
+        break;
+    case 'S':
+        a->string = (mln_string_t){.data = (mln_u8ptr_t)take_text((uint32_t)bits), .len = bits};
+        a->p = &a->string;
+        break;
+    default:
+        a->p = NULL;
+    }
+    a->kind = 'p';
+}
+
+/* C has no way to make a list of arguments, so every combination of their types is a call. */
+#define CALL(kind_0, kind_1, kind_2) \
+    if (arguments[0].kind == #kind_0[0] && arguments[1].kind == #kind_1[0] && arguments[2].kind == #kind_2[0]) \
+        mln_sys_log(none, "", "", 0, at, arguments[0].kind_0, arguments[1].kind_1, arguments[2].kind_2);
+#define CALL_1(kind_0, kind_1) CALL(kind_0, kind_1, i) CALL(kind_0, kind_1, l) CALL(kind_0, kind_1, f) CALL(kind_0, kind_1, p)
+#define CALL_0(kind_0) CALL_1(kind_0, i) CALL_1(kind_0, l) CALL_1(kind_0, f) CALL_1(kind_0, p)
+
+static void print_format(void)
+{
+    for (int i = 0; i < ARGUMENTS; ++i)
+        take_argument(&arguments[i]);
+    CALL_0(i) CALL_0(l) CALL_0(f) CALL_0(p)
+    for (int i = 0; i < ARGUMENTS; ++i) {
+        if (arguments[i].kind == 'p')
+            free(arguments[i].p == &arguments[i].string ? (void *)arguments[i].string.data : (void *)arguments[i].p);
+        memset(&arguments[i], 0, sizeof arguments[i]);
+    }
+}
+
+/* ---- text that is somebody else's: here the name of a file ---- */
+
+static char *requested_path(void)
+{
+    return request;
+}
+
+static void print_foreign(void)
+{
+    mln_path_hook_set(m_p_conf, requested_path);
+    (void)mln_conf_reload();
+}
+
+/* ---- words on the command line: each is terminated, and the status of the process is all that comes back ---- */
+
+static char *no_file(void)
+{
+    static char path[] = "/nonexistent/log";
+
+    return path;
+}
+
+/* 42: none of the words is the library's. */
+static void try_words(void)
+{
+    char *words[64] = {(char *)"text"};
+    int n = 1, status;
+    pid_t child;
+
+    for (; at < request + size && n < 63; at += strlen(at) + 1)
+        words[n++] = at;
+    fflush(NULL);
+    CHECK((child = fork()) >= 0);
+    if (child == 0) {
+        mln_path_hook_set(m_p_conf, no_file);
+        mln_path_hook_set(m_p_log, no_file);
+        dup2(printed, STDOUT_FILENO);
+        status = mln_boot_params(n, words);
+        _exit(status == 0 ? 42 : 99);
+    }
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK_INT(ftruncate(printed, 0), 0);
+    CHECK_INT(lseek(printed, 0, SEEK_SET), 0);
+    dprintf(printed, "%d", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+int main(int argc, char **argv)
+{
+    void (*act)(void) = NULL;
+
+    CHECK_INT(argc, 2);
+    if (strcmp(argv[1], "format") == 0)
+        act = print_format;
+    else if (strcmp(argv[1], "foreign") == 0)
+        act = print_foreign;
+    else if (strcmp(argv[1], "words") == 0)
+        act = try_words;
+    CHECK(act != NULL);
+    /* Checks that fail are still seen. The library's words on the command line write to the stream, and are not wanted. */
+    if (act != try_words)
+        CHECK((stderr = fdopen(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3), "w")) != NULL);
+    CHECK((printed = memfd_create("printed", MFD_CLOEXEC)) >= 0);
+    CHECK(dup2(printed, STDERR_FILENO) == STDERR_FILENO);
+    while (next_request()) {
+        act();
+        answer();
+    }
+    return 0;
+}
