@@ -717,6 +717,8 @@ void channel_deliver(mln_event_t *ev, uint64_t generation)
         f->msg_type = frame->type;
         f->msg_len = frame->length;
         f->msg_content = (void *)frame->data;
+        if (step->handling < step->outermost) /* the dispatch that it arrived in was broken, and was inside another */
+            step->outermost = step->handling;
         ++step->handling;
         handler->function(ev, f, f->msg_content, frame->length, handler->slot);
         if (generation != engine_generation())

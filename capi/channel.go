@@ -72,6 +72,7 @@ func engineChannelAttach(handle C.int64_t, fd C.int, c, worker C.uintptr_t, rest
 func engineChannelDetach(handle C.int64_t, fd C.int, c C.uintptr_t, frame C.uint32_t, rest *unsafe.Pointer, size *C.size_t) {
 	room(false)
 	l := loopOf(handle)
+	l.settle()
 	l.Clear(int(fd))
 	ch := l.channels[uintptr(c)]
 	if ch == nil {
@@ -122,9 +123,21 @@ func engineChannelWantWrite(handle C.int64_t, fd C.int, c C.uintptr_t) C.int {
 func engineChannelReceive(handle C.int64_t, fd C.int, c C.uintptr_t) {
 	room(false)
 	l := loopOf(handle)
+	l.settle()
 	l.step.kind = C.STEP_NONE
 	if ch := l.channels[uintptr(c)]; ch != nil && !ch.handOut() {
 		ch.receive()
+	}
+}
+
+// settle notes how far out the messages of the last step were delivered. One that arrived in a dispatch inside a handler is delivered
+// after that handler has returned if the inner dispatch was broken before.
+func (l *loop) settle() {
+	if l.step.kind != C.STEP_FRAMES {
+		return
+	}
+	if ch := l.channels[uintptr(l.step.target)]; ch != nil {
+		ch.level = min(ch.level, l.step.outermost)
 	}
 }
 
@@ -248,6 +261,7 @@ func (ch *channel) frames() bool {
 	case n > 0:
 		step.kind, step.count, step.target = C.STEP_FRAMES, C.uint32_t(n), C.uintptr_t(ch.c)
 		ch.level = min(ch.level, step.handling)
+		step.outermost = step.handling
 		if n == len(step.frames) || ch.more || ch.broken != nil {
 			ch.enqueue()
 		}

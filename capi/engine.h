@@ -62,6 +62,7 @@ struct step {
     int32_t collected; /* how many of `events` the C side filled by waiting itself */
     int32_t rounds;    /* return after each wait, with STEP_NONE, for the callback's sake */
     int32_t handling;  /* how many handlers of messages are running: theirs stay valid whatever is read meanwhile */
+    int32_t outermost; /* the least `handling` with which one of `frames` was delivered */
     /* out */
     int32_t kind;      /* enum step_kind */
     int32_t waited;    /* this call has waited: a new iteration begins */

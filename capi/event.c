@@ -444,6 +444,11 @@ static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generat
                 return;
             channel_flush(ev);
         }
+        /* Messages that a dispatch inside a handler left behind when it was broken: the next step would take their place. */
+        if (ev->sender != NULL || ev->next_frame != 0) {
+            channel_deliver(ev, generation);
+            continue;
+        }
         go->loop_next(ev->handle);
         int waited = step->waited;
         perform(ev, generation);

@@ -115,6 +115,7 @@ func engineLoopNext(handle C.int64_t) {
 	room(false)
 	l := loopOf(handle)
 	step := l.step
+	l.settle()
 	step.kind, step.waited, step.more = C.STEP_NONE, 0, 0
 	if step.handling == 0 && l.kept != nil {
 		l.kept = nil
