@@ -95,3 +95,55 @@ func TestLibraryIdentity(t *testing.T) {
 		t.Errorf("DT_FLAGS_1 is %v (%v): symbols are not bound at load, so the table of their addresses stays writable", flags, err)
 	}
 }
+
+// TestLibraryIsHardened asserts what keeps a mistake in the C part from becoming an attacker's way in.
+func TestLibraryIsHardened(t *testing.T) {
+	file, err := elf.Open(filepath.Join(libraryDirectory(t), "libmln.so"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if flags, err := file.DynValue(elf.DT_FLAGS); err != nil || len(flags) != 1 || elf.DynFlag(flags[0])&elf.DF_BIND_NOW == 0 {
+		t.Errorf("DT_FLAGS is %v (%v): symbols are not bound at load", flags, err)
+	} else if elf.DynFlag(flags[0])&elf.DF_TEXTREL != 0 {
+		t.Error("DT_FLAGS has TEXTREL: the loader writes to code")
+	}
+	if entries, err := file.DynValue(elf.DT_TEXTREL); err != nil || len(entries) != 0 {
+		t.Errorf("there is a DT_TEXTREL (%v): the loader writes to code", err)
+	}
+	var relocated, stack bool
+	for _, segment := range file.Progs {
+		switch {
+		case segment.Type == elf.PT_GNU_RELRO:
+			relocated = true
+		case segment.Type == elf.PT_GNU_STACK:
+			stack = true
+			if segment.Flags&elf.PF_X != 0 {
+				t.Error("the stack of programs becomes executable")
+			}
+		case segment.Type == elf.PT_LOAD && segment.Flags&(elf.PF_W|elf.PF_X) == elf.PF_W|elf.PF_X:
+			t.Errorf("the segment at %#x can be written to and executed", segment.Vaddr)
+		}
+	}
+	if !relocated {
+		t.Error("there is no PT_GNU_RELRO: the tables of addresses stay writable")
+	}
+	if !stack {
+		t.Error("there is no PT_GNU_STACK: the stack of programs becomes executable")
+	}
+	symbols, err := file.ImportedSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var guarded, fortified bool
+	for _, symbol := range symbols {
+		guarded = guarded || symbol.Name == "__stack_chk_fail"
+		fortified = fortified || strings.HasSuffix(symbol.Name, "_chk") && symbol.Name != "__stack_chk_fail"
+	}
+	if !guarded {
+		t.Error("__stack_chk_fail is not imported: it was built without -fstack-protector-strong")
+	}
+	if !fortified {
+		t.Error("no function named *_chk is imported: it was built without _FORTIFY_SOURCE")
+	}
+}
