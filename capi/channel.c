@@ -364,7 +364,8 @@ void channel_loop_gone(mln_event_t *ev)
  */
 static inline bool dispatches(const mln_event_t *ev)
 {
-    return ev->outermost != NULL && pthread_equal(ev->dispatcher, pthread_self());
+    return __atomic_load_n(&ev->outermost, __ATOMIC_ACQUIRE) != NULL &&
+           pthread_equal(__atomic_load_n(&ev->dispatcher, __ATOMIC_RELAXED), pthread_self());
 }
 
 /* Whether a block is still in the send queue, at its end. A program may have sent the queue itself. */

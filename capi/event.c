@@ -283,7 +283,8 @@ void mln_event_timer_cancel(mln_event_t *ev, mln_event_timer_t *timer)
 /* Whether this thread is inside of a dispatch of the loop. */
 static int dispatches(const mln_event_t *ev)
 {
-    return __atomic_load_n(&ev->outermost, __ATOMIC_ACQUIRE) != NULL && pthread_equal(ev->dispatcher, pthread_self());
+    return __atomic_load_n(&ev->outermost, __ATOMIC_ACQUIRE) != NULL &&
+           pthread_equal(__atomic_load_n(&ev->dispatcher, __ATOMIC_RELAXED), pthread_self());
 }
 
 void mln_event_callback_set(mln_event_t *ev, dispatch_callback dc, void *dc_data)
@@ -496,7 +497,7 @@ void mln_event_dispatch(mln_event_t *ev)
     nested = inside_dispatch(ev, frame);
     if (!nested) {
         leave(ev, ev->depth); /* those that never returned */
-        ev->dispatcher = pthread_self();
+        __atomic_store_n(&ev->dispatcher, pthread_self(), __ATOMIC_RELAXED);
         __atomic_store_n(&ev->outermost, frame, __ATOMIC_RELEASE); /* then the other is sound, for dispatches() */
         ev->step.handling = 0;
         ev->watches_walked = 0;
@@ -511,7 +512,7 @@ void mln_event_dispatch(mln_event_t *ev)
         atomic_store(&ev->broken, 0);
     doomed = ev->doomed && !nested;
     if (!nested)
-        ev->outermost = NULL;
+        __atomic_store_n(&ev->outermost, NULL, __ATOMIC_RELEASE);
     leave(ev, nested ? 1 : ev->depth);
     if (doomed)
         mln_event_free(ev);

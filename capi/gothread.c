@@ -27,6 +27,7 @@ static void put_mask_right(int signo, siginfo_t *info, void *context)
 {
     static const int needed[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGURG};
     sigset_t *mask = &((ucontext_t *)context)->uc_sigmask;
+    int saved_errno = errno; /* sigaddset refuses some */
 
     (void)signo;
     if (info->si_code != SI_TKILL || info->si_pid != getpid())
@@ -36,6 +37,7 @@ static void put_mask_right(int signo, siginfo_t *info, void *context)
         (void)sigaddset(mask, i);
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; ++i)
         (void)sigdelset(mask, needed[i]);
+    errno = saved_errno;
 }
 
 void gothread_prepare(gothread_creator *known)
