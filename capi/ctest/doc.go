@@ -16,6 +16,8 @@
 // plain C part of the library, and are also compiled together with those sources under the address and undefined-behaviour sanitizers
 // and, with the build tag memcheck, run under valgrind.
 //
+// The fuzz tests have drivers/text.c answer one request after the other; programs/api_random.c takes a seed as its argument.
+//
 // The other tests of the package check the public headers, the exported symbols, an installation, and the programs of c_examples, as
 // make builds them.
 //
