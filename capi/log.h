@@ -22,7 +22,8 @@
 
 /*
  * Prints a printf-style message as one line. Control characters in the text come out as \xNN, and bytes that are no UTF-8,
- * so that what a peer or a file contains can never forge a line of its own, or lead a terminal. No newline at the end of `fmt`. errno is left as it was.
+ * so that what a peer or a file contains can never forge a line of its own, or lead a terminal. No newline at the end of
+ * `fmt`. errno is left as it was.
  *
  *     void log_line(mln_log_level_t level, const char *fmt, ...);
  */
