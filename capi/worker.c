@@ -515,8 +515,11 @@ int mln_fork_restart(mln_event_t *master_ev)
     struct worker *w = new_worker(M_PET_DFL, M_PST_SUP, NULL, 0);
     int result;
 
-    if (w == NULL)
+    if (w == NULL) {
+        log_line(error, "cannot fork a worker: out of memory");
+        errno = ENOMEM;
         return -1;
+    }
     if ((result = start(w, master_ev)) < 0) {
         int saved = errno;
         log_line(error, "cannot fork a worker: %s", strerror(saved));
@@ -524,6 +527,14 @@ int mln_fork_restart(mln_event_t *master_ev)
         errno = saved;
     }
     return result;
+}
+
+/* Nothing is started where there is no memory for a place. */
+static int placeless(const char *path)
+{
+    log_line(error, "cannot start %s: out of memory", path);
+    errno = ENOMEM;
+    return -1;
 }
 
 static int start_new(struct worker *w, mln_event_t *ev)
@@ -550,7 +561,7 @@ int mln_fork_spawn(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_ar
         return -1;
     }
     if ((w = new_worker(M_PET_EXE, stype, args, n_args)) == NULL)
-        return -1;
+        return placeless(args[0]);
     return start_new(w, master_ev);
 }
 
@@ -559,7 +570,7 @@ int worker_start_program(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_
     struct worker *w = new_worker(M_PET_EXE, stype, args, n_args);
 
     if (w == NULL)
-        return -1;
+        return placeless(args[0]);
     w->owns_strings = 1;
     return start_new(w, NULL);
 }
