@@ -32,7 +32,8 @@ func (p phase) String() string {
 	return []string{"none", "start", "fork", "spawn", "restart", "traffic", "reload", "stop"}[p]
 }
 
-// A refusal is a system call, by its name in testdata/fault.c, and an error that the kernel may have it fail with.
+// A refusal is a system call, by its name in testdata/fault.c, and an error that the kernel may have it fail with. "malloc" is an
+// allocation of the library, by its C part or by cgo; see testdata/fault_malloc.c.
 type refusal struct {
 	call  string
 	errno syscall.Errno
@@ -90,10 +91,11 @@ var refusals = []refusal{
 	{call: "pidfd_open", errno: syscall.EMFILE, in: []phase{start, fork, spawn, restart}},
 	{call: "pidfd_open", errno: syscall.ENOSYS},
 	{call: "waitid", errno: syscall.EINTR, in: []phase{restart, stop}},
-	{call: "brk", errno: syscall.ENOMEM},
 	{call: "mprotect", errno: syscall.ENOMEM},
 	{call: "madvise", errno: syscall.ENOMEM},
 	{call: "mmap", errno: syscall.ENOMEM, in: []phase{fork}, fatal: `fatal error: |runtime: |error while loading shared libraries`},
+	{call: "malloc", errno: syscall.ENOMEM, in: []phase{fork, spawn, restart, traffic, reload},
+		fatal: `runtime/cgo: out of memory in thread_start|runtime: C malloc failed|pthread_create failed`},
 	{call: "thread", errno: syscall.EAGAIN, in: []phase{start}, fatal: `runtime/cgo: pthread_create failed`},
 }
 
@@ -107,6 +109,9 @@ func TestRefusedCalls(t *testing.T) {
 	dir := t.TempDir()
 	injector, group := filepath.Join(dir, "fault"), filepath.Join(dir, "group")
 	if err := compile(injector, []string{filepath.Join("testdata", "fault.c")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := compile(injector+".so", []string{filepath.Join("testdata", "fault_malloc.c")}, "-shared", "-fPIC"); err != nil {
 		t.Fatal(err)
 	}
 	if err := compile(group, []string{filepath.Join(programs, "fault_group.c")}, libraryFlags(t)...); err != nil {
@@ -182,6 +187,10 @@ var (
 func (r *faultRun) do(t *testing.T, injector, group string) *faultRun {
 	j := job{Path: injector, Deadline: faultDeadline,
 		Args: []string{r.call, errnoName(r.errno), strconv.Itoa(int(r.phase)), strconv.Itoa(r.number), group}}
+	if r.call == "malloc" {
+		j = job{Path: group, Deadline: faultDeadline,
+			Env: []string{"LD_PRELOAD=" + injector + ".so", fmt.Sprintf("FAULT_MALLOC=%d:%d", r.phase, r.number)}}
+	}
 	var result outcome
 	var files error
 	result, r.output, files = j.run(t)
@@ -193,7 +202,8 @@ func (r *faultRun) do(t *testing.T, injector, group string) *faultRun {
 		r.calls, _ = strconv.Atoi(line[1])
 	}
 	unhelped := r.fatal != "" && regexp.MustCompile(r.fatal).MatchString(r.output)
-	said := unhelped || strings.Contains(strings.ToLower(r.output), r.errno.Error())
+	said := unhelped || strings.Contains(strings.ToLower(r.output), r.errno.Error()) ||
+		r.errno == syscall.ENOMEM && regexp.MustCompile(`no memory|out of memory`).MatchString(r.output)
 	switch {
 	case result.TimedOut:
 		r.err = fmt.Errorf("the group hangs")

@@ -219,6 +219,7 @@ static int feed(mln_event_t *ev, mln_fork_t *f, void *data)
     while (life != NULL && life->sent < MESSAGES) {
         message[0] = life->sent;
         if (mln_ipc_master_send_prepare(ev, NUMBERED, message, life->sent % 10 == 9 ? LARGE : SMALL, f) != 0) {
+            perror("a message is not accepted");
             ++refused;
             return 0;
         }

@@ -1,0 +1,115 @@
+/*
+ * fault_malloc.c - to be preloaded: has one allocation of libmln.so fail, in whatever process of a group that it is. What
+ * fault.c does for system calls.
+ *
+ * FAULT_MALLOC is "PHASE:NUMBER"; the phase is told by prctl(), see fault.c. The process that is started with it tells at its end
+ * how many such calls there were. Programs that it executes are left alone.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <link.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { FAULT_PHASE = 0x6d6c6e00 };
+
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+
+/* Of all processes that the first forks. */
+static struct shared {
+    atomic_int phase;
+    atomic_long seen;
+} * shared;
+
+static int wanted_phase;
+static long wanted;
+static pid_t first;
+static uintptr_t begin, end;
+
+static int find_library(struct dl_phdr_info *info, size_t size, void *data)
+{
+    (void)size;
+    (void)data;
+    if (strstr(info->dlpi_name, "libmln.so") == NULL)
+        return 0;
+    begin = info->dlpi_addr;
+    for (int i = 0; i < info->dlpi_phnum; ++i)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD)
+            end = begin + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz;
+    return 1;
+}
+
+__attribute__((constructor)) static void prepare(void)
+{
+    const char *text = getenv("FAULT_MALLOC");
+
+    if (text == NULL || sscanf(text, "%d:%ld", &wanted_phase, &wanted) != 2)
+        return;
+    unsetenv("FAULT_MALLOC"); /* a program that is executed is on its own */
+    dl_iterate_phdr(find_library, NULL);
+    first = getpid();
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        abort();
+}
+
+__attribute__((destructor)) static void tell(void)
+{
+    char text[64];
+
+    if (shared != NULL && getpid() == first)
+        (void)!write(STDOUT_FILENO, text, (size_t)snprintf(text, sizeof text, "fault: %ld calls\n", atomic_load(&shared->seen)));
+}
+
+int prctl(int option, ...)
+{
+    unsigned long a[4];
+    va_list list;
+
+    va_start(list, option);
+    for (int i = 0; i < 4; ++i)
+        a[i] = va_arg(list, unsigned long);
+    va_end(list);
+    if ((option & ~0xff) == FAULT_PHASE && shared != NULL)
+        atomic_store(&shared->phase, option & 0xff);
+    return (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
+}
+
+static int refused(const void *caller)
+{
+    if (shared == NULL || (uintptr_t)caller < begin || (uintptr_t)caller >= end || atomic_load(&shared->phase) != wanted_phase ||
+        atomic_fetch_add(&shared->seen, 1) + 1 != wanted)
+        return 0;
+    errno = ENOMEM;
+    return 1;
+}
+
+void *malloc(size_t size)
+{
+    return refused(__builtin_return_address(0)) ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+    return refused(__builtin_return_address(0)) ? NULL : __libc_calloc(n, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+    return refused(__builtin_return_address(0)) ? NULL : __libc_realloc(old, size);
+}
+
+char *strdup(const char *text)
+{
+    char *copy = refused(__builtin_return_address(0)) ? NULL : __libc_malloc(strlen(text) + 1);
+
+    return copy == NULL ? NULL : strcpy(copy, text);
+}
