@@ -21,6 +21,10 @@
 // The other tests of the package check the public headers, the exported symbols, an installation, and the programs of c_examples, as
 // make builds them.
 //
+// TestRefusedCalls has the kernel refuse one system call after another to programs/fault_group.c; all of them with MLN_FAULTS=all, as
+// `make faults` does. TestSoak and TestForkStorm run programs for longer than TestPrograms does, as `make soak` and `make storm` ask
+// them to.
+//
 // The library is built by make into a temporary directory, unless MLN_LIBDIR names the lib folder of a build directory of make that is
 // up to date, as `make test` does.
 package ctest
