@@ -24,7 +24,7 @@ func TestSoak(t *testing.T) {
 		value             int
 	}{
 		{"soak_group.c", "SOAK_S", int(limit.Seconds())},
-		{"fork_kill_storm.c", "STORM_S", int(limit.Seconds()) / 3},
+		{"fork_kill_storm.c", "STORM_S", max(6, int(limit.Seconds())/3)},
 		{"fork_master_killed.c", "TIMES", 200},
 	} {
 		t.Run(c.program, func(t *testing.T) {
