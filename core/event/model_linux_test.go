@@ -258,6 +258,9 @@ func (m *model) check(e Event[string]) {
 				m.fatalf("%s of %d has target %s, want %s", letters(d), e.FD, e.Target, target)
 			}
 		}
+		if s.served == 0 { // activity ends a deadline, also one that was set in this round
+			s.due, s.later, s.waits = false, false, false
+		}
 		s.served |= d
 		if s.oneShot&d != 0 {
 			s.armed &^= d

@@ -77,6 +77,10 @@ func (l *Loop[T]) serve(o *occurrence[T], e *Event[T]) bool {
 		if pending&direction == 0 {
 			continue
 		}
+		if o.served == 0 {
+			// One that was set by a handler of this round, before it came to this descriptor, is ended like an earlier one.
+			l.timeouts.remove(&d.deadline)
+		}
 		// Directions before this one have had their turn, even if they are armed again.
 		o.served |= direction<<1 - 1
 		if d.oneShot&direction != 0 {

@@ -70,8 +70,7 @@ struct timer {
 };
 
 struct end {
-    int fd, armed, once;
-    int timeout; /* one was set since the descriptor is registered */
+    int fd, armed, once, timeout;
 };
 
 struct pipe {
@@ -266,6 +265,7 @@ static void called(struct end *e, int fd)
     CHECK_INT(fd, e->fd);
     CHECK(e->armed);
     e->armed = !e->once;
+    e->timeout = 0;
 }
 
 static void on_readable(mln_event_t *ev, int fd, void *data)
@@ -310,6 +310,7 @@ static void on_timeout(mln_event_t *ev, int fd, void *data)
 
     CHECK_INT(fd, p->read.fd);
     CHECK(p->read.timeout);
+    p->read.timeout = 0;
     act(ev);
 }
 
@@ -332,7 +333,7 @@ static void set_descriptor(mln_event_t *ev)
         return;
     CHECK_INT(mln_event_fd_set(ev, e->fd, (reads ? M_EV_RECV : M_EV_SEND) | M_EV_NONBLOCK | once | append, timeout, p,
                                reads ? on_readable : on_writable), 0);
-    *e = (struct end){.fd = e->fd, .armed = 1, .once = once != 0, .timeout = e->timeout || timeout >= 0};
+    *e = (struct end){.fd = e->fd, .armed = 1, .once = once != 0, .timeout = timeout >= 0};
     if (reads)
         mln_event_fd_timeout_handler_set(ev, e->fd, p, on_timeout);
 }
