@@ -8,7 +8,9 @@
  *     library at all.
  *
  * Run it with `build/examples/exec_master`; exec_worker has to be in the same folder. It ends by itself, with status 0.
+ * `exec_master PROGRAM` runs another program in its place, such as go_examples/go_worker, which says the same in Go.
  */
+#define _GNU_SOURCE /* realpath */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +25,7 @@
 
 enum { PATIENCE_MS = 10000 }; /* how long the whole thing may take */
 
-static char worker_path[4096];
+static char worker_path[4096]; /* PATH_MAX */
 static char spawned_name[] = "spawned";
 static int answers, finished;
 
@@ -103,12 +105,19 @@ static void master_process(mln_event_t *ev)
     }
 }
 
-/* Finds exec_worker beside this program. */
-static int find_worker(void)
+/* Takes the program that was named, or finds exec_worker beside this one. */
+static int find_worker(const char *named)
 {
-    ssize_t n = readlink("/proc/self/exe", worker_path, sizeof worker_path - sizeof "exec_worker");
+    ssize_t n;
     char *slash;
 
+    if (named != NULL) {
+        if (realpath(named, worker_path) != NULL)
+            return 0;
+        fprintf(stderr, "exec_master: %s: %s\n", named, strerror(errno));
+        return -1;
+    }
+    n = readlink("/proc/self/exe", worker_path, sizeof worker_path - sizeof "exec_worker");
     if (n < 0) {
         perror("exec_master: /proc/self/exe");
         return -1;
@@ -126,11 +135,11 @@ static int find_worker(void)
 int main(int argc, char *argv[])
 {
     struct mln_framework_attr attr = {
-        .argc = argc, .argv = argv, .global_init = global_init, .master_process = master_process};
+        .argc = 1, .argv = argv, .global_init = global_init, .master_process = master_process};
     char configuration[sizeof worker_path + 128];
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (find_worker() != 0)
+    if (find_worker(argc > 1 ? argv[1] : NULL) != 0)
         return 1;
     snprintf(configuration, sizeof configuration,
              "framework \"multiprocess\";\n"

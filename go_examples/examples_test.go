@@ -184,8 +184,18 @@ func TestRollingRestart(t *testing.T) {
 	j.rest()
 }
 
-func TestAGoMasterAndAProgramAsItsWorker(t *testing.T) {
-	j := start(t, build(t, "c_program"), build(t, "go_worker"))
+func TestAGoMasterAndAProgramInCAsItsWorker(t *testing.T) {
+	worker := filepath.Join(t.TempDir(), "exec_worker")
+	if out, err := exec.Command("gcc", "-o", worker, "../c_examples/exec_worker.c").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	shoutAt(t, worker)
+}
+
+func TestAGoMasterAndAnotherGoProgramAsItsWorker(t *testing.T) { shoutAt(t, build(t, "go_worker")) }
+
+func shoutAt(t *testing.T, worker string) {
+	j := start(t, build(t, "c_program"), worker)
 	for _, text := range []string{"hello", "once more"} {
 		fmt.Fprintln(j.in, text)
 		if got := j.line(); got != strings.ToUpper(text) {

@@ -40,3 +40,18 @@ func TestExchange(t *testing.T) {
 		}
 	}
 }
+
+// TestExampleInCWithWorkersInGo runs the master of the examples in C with the worker of the examples in Go.
+func TestExampleInCWithWorkersInGo(t *testing.T) {
+	worker := filepath.Join(t.TempDir(), "go_worker")
+	err := runTool(buildLimit, "env", "-C", root, "CGO_ENABLED=0", setting("GO", "go"), "build", "-o", worker, "./go_examples/go_worker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Minute
+	master := filepath.Join(examplesDirectory(t), "exec_master")
+	result, output, err := job{Path: master, Args: []string{worker}, Dir: t.TempDir(), Deadline: deadline}.run(t)
+	if bad := result.verdict(0, deadline); bad != nil || err != nil {
+		t.Errorf("%v, %v, output:\n%s", bad, err, output)
+	}
+}

@@ -1,15 +1,15 @@
-// C_program is a master in Go whose worker is a program of any language that reads and writes frames on the descriptor that
-// its last argument names, such as c_examples/exec_worker.c, or runs on libmln.so.
+// C_program is a master in Go whose worker is a program in C, c_examples/exec_worker.c: it reads and writes frames on the
+// descriptor that its last argument names, and knows nothing of Go or of any library.
 //
-//	go run ./go_examples/c_program ./exec_worker
+//	make examples
+//	go run ./go_examples/c_program build/examples/exec_worker
 //
-// It sends each line of its standard input as a message of type 1, prints the answers, and ends with its input.
+// It sends each line of its standard input to the worker, prints the answers, and ends with its input.
 package main
 
 import (
 	"bufio"
 	"context"
-	"flag"
 	"fmt"
 	"log"
 	"os"
@@ -17,17 +17,26 @@ import (
 	"melon/core"
 )
 
+// As in c_examples/exec_messages.h.
+const (
+	hello uint32 = iota + 2001
+	shout
+	shouted
+)
+
 func main() {
-	msgType := flag.Uint("type", 1, "type of the messages")
-	flag.Parse()
-	if flag.NArg() == 0 {
-		log.Fatal("usage: c_program [-type N] PROGRAM [ARGUMENT...]")
+	log.SetFlags(0)
+	if len(os.Args) != 2 {
+		log.Fatal("usage: c_program PROGRAM")
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	group := core.Group{Programs: []core.Program{{Path: flag.Arg(0), Args: flag.Args()[1:]}}}
+	group := core.Group{Programs: []core.Program{{Path: os.Args[1], Args: []string{"worker of Go"}}}}
+	group.Handle(hello, core.Handlers{Master: func(from *core.Worker, name []byte) {
+		log.Printf("the %s is there, with pid %d", name, from.PID())
+	}})
 	answers := make(chan string)
-	group.Handle(uint32(*msgType), core.Handlers{Master: func(from *core.Worker, payload []byte) {
+	group.Handle(shouted, core.Handlers{Master: func(from *core.Worker, payload []byte) {
 		answers <- string(payload) // at once: somebody waits for it
 	}})
 	started := make(chan *core.Worker, 1)
@@ -43,7 +52,7 @@ func main() {
 		defer stop()
 		worker := <-started
 		for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-			if err := worker.SendContext(ctx, uint32(*msgType), lines.Bytes()); err != nil {
+			if err := worker.SendContext(ctx, shout, lines.Bytes()); err != nil {
 				log.Print(err)
 				return
 			}
