@@ -42,31 +42,28 @@ func (e *RemoteError) Error() string { return "core: the other process answers: 
 // on a goroutine of its own. The context ends when the reply is not wanted any more, for the caller has given up or ended.
 func (c Call[Req, Reply]) HandleMaster(g *Group, handler func(ctx context.Context, from *Worker, request Req) (Reply, error)) {
 	c.sides(g).master = func(ctx context.Context, from *Worker, body []byte) ([]byte, error) {
-		var request Req
-		if err := decode(c.Codec, c.Type, body, &request); err != nil {
-			return nil, err
-		}
-		reply, err := handler(ctx, from, request)
-		if err != nil {
-			return nil, err
-		}
-		return encode(c.Codec, c.Type, reply)
+		return c.answer(body, func(request Req) (Reply, error) { return handler(ctx, from, request) })
 	}
 }
 
 // HandleWorker sets what a worker answers to the master; see HandleMaster.
 func (c Call[Req, Reply]) HandleWorker(g *Group, handler func(ctx context.Context, from *Master, request Req) (Reply, error)) {
 	c.sides(g).worker = func(ctx context.Context, from *Master, body []byte) ([]byte, error) {
-		var request Req
-		if err := decode(c.Codec, c.Type, body, &request); err != nil {
-			return nil, err
-		}
-		reply, err := handler(ctx, from, request)
-		if err != nil {
-			return nil, err
-		}
-		return encode(c.Codec, c.Type, reply)
+		return c.answer(body, func(request Req) (Reply, error) { return handler(ctx, from, request) })
 	}
+}
+
+// answer decodes a request, has it handled, and encodes the reply.
+func (c Call[Req, Reply]) answer(body []byte, handle func(Req) (Reply, error)) ([]byte, error) {
+	var request Req
+	if err := decode(c.Codec, c.Type, body, &request); err != nil {
+		return nil, err
+	}
+	reply, err := handle(request)
+	if err != nil {
+		return nil, err
+	}
+	return encode(c.Codec, c.Type, reply)
 }
 
 // sides returns the handlers of this type in a group.
