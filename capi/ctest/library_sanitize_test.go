@@ -13,14 +13,15 @@ import (
 // the Go runtime's, is in it; so forks are left to the other test.
 func TestProgramsUnderAddressSanitizer(t *testing.T) {
 	runSanitized(t, "-fsanitize=address,undefined", []string{"event_*.c", "conf_*.c", "log_*.c"},
-		[]string{"event_fork.c", "event_idle.c", "event_signal_plain.c", "event_signals.c", "conf_tree.c", "log_files.c", "log_threads.c"})
+		[]string{"event_fork.c", "event_idle.c", "event_signal_plain.c", "event_signals.c", "conf_tree.c", "log_files.c",
+			"log_links.c", "log_threads.c"})
 }
 
 // TestProgramsUnderUndefinedBehaviorSanitizer runs the programs of messages and processes against a library built under the
 // undefined-behaviour sanitizer, the second copies of the library in their workers included.
 func TestProgramsUnderUndefinedBehaviorSanitizer(t *testing.T) {
 	runSanitized(t, "-fsanitize=undefined", []string{"ipc_*.c", "framework_*.c", "fork_exchange.c", "fork_nested.c", "fork_in_handlers.c",
-		"fork_exec.c", "fork_iterate.c"}, nil)
+		"fork_exec.c", "fork_iterate.c", "log_links.c"}, nil)
 }
 
 // TestProgramsUnderThreadSanitizer runs programs with threads, which do not fork, against a library built under the thread sanitizer. Go's
