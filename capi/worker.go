@@ -83,7 +83,7 @@ func engineWorkerWatch(handle C.int64_t, c C.uintptr_t, pidfd C.int, role C.int)
 		return 0
 	}
 	w.life = s.Adopt(roleOf(role))
-	w.life.Owner, w.life.Place().Owner = w, w
+	w.life.Place().Owner = w
 	l.workers[w.c] = w
 	return 0
 }
