@@ -16,10 +16,11 @@ struct copy {
     uintptr_t begin, end;             /* where it lies */
 };
 
-/* What the C part of a second copy is told: it only serves the Go code beside it. */
+/* What the C part of a second copy is told, which only serves the Go code beside it; and what any copy's Go code tells. */
 struct copy_orders {
     int second;                      /* it is one, and not what the program is linked with */
     gothread_creator *create_thread; /* what the first copy has found */
+    uint32_t polls;                  /* its Go runtime has opened its poller; see poller.c; atomic */
 };
 
 /* The longest reason that is given for a failure, in bytes. */

@@ -213,7 +213,8 @@ int engine_awaits(void);
 /* In a worker: the engine is started when it is needed. Only the dead one's handlers of signals are removed now. */
 void engine_put_off(void);
 
-/* Part of the hook that runs in every child of fork(). */
+/* Parts of the hooks that run before every fork(), and in every child of one. */
+void engine_before_fork(void);
 void engine_after_fork_child(void);
 
 #endif

@@ -113,6 +113,7 @@ func (l *loop) sleep() bool {
 //export engineLoopNext
 func engineLoopNext(handle C.int64_t) {
 	room(false)
+	openPoller()
 	l := loopOf(handle)
 	step := l.step
 	l.settle()

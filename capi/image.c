@@ -10,6 +10,7 @@
 #include "gothread.h"
 #include "loader.h"
 #include "log.h"
+#include "poller.h"
 #include "process.h"
 
 #include <errno.h>
@@ -262,8 +263,14 @@ void engine_put_off(void)
     take_over_dispositions();
 }
 
+void engine_before_fork(void)
+{
+    poller_before_fork(&current);
+}
+
 void engine_after_fork_child(void)
 {
+    poller_after_fork_child();
     dispositions_taken = 0;
     loading = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     new_generation(); /* now, not when an engine is needed: a loop of the parent may be on the stack */

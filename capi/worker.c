@@ -68,6 +68,7 @@ static int64_t milliseconds(void)
 
 void process_before_fork(void)
 {
+    engine_before_fork();
     channel_before_fork();
     loop_before_fork();
 }

@@ -1,0 +1,55 @@
+package main
+
+/*
+#include "copy.h"
+#include "engine.h"
+
+extern struct copy_orders engine_orders;
+*/
+import "C"
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+	"weak"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	// canary is gone as soon as the garbage collector has run.
+	canary = weak.Make(new([4]*int))
+
+	pollerLock sync.Mutex
+)
+
+// openPoller has the runtime open the descriptors of its poller before it does so by itself, which is with its first timer:
+// after its second garbage collection it may set one at any time, and if it cannot open them then, it ends the process.
+// Programs that never come to a collection never have them.
+func openPoller() {
+	polls := (*uint32)(&C.engine_orders.polls)
+	if atomic.LoadUint32(polls) != 0 || canary.Value() != nil || !pollerLock.TryLock() {
+		return
+	}
+	defer pollerLock.Unlock()
+	if atomic.LoadUint32(polls) == 0 && pollerOpens() {
+		time.AfterFunc(time.Hour, func() {}).Stop()
+		atomic.StoreUint32(polls, 1)
+	}
+}
+
+// pollerOpens does what the runtime will do. It reports whether that succeeds.
+func pollerOpens() bool {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(epoll)
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(wake)
+	return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN}) == nil
+}
