@@ -191,7 +191,10 @@ func (w *world) run() error {
 func (w *world) addPlace() {
 	role := Role{Once: w.one(5), Mute: w.one(5)}
 	var p *Process
-	if w.one(3) && w.stopped.IsZero() {
+	if w.one(3) {
+		if !w.stopped.IsZero() {
+			w.stopped = w.time // it is asked to end only now
+		}
 		p = w.s.Adopt(role)
 		w.enter(p, role)
 		w.begin(w.create(p))

@@ -210,9 +210,11 @@ func (s *Supervisor) Add(role Role) *Process {
 	return p
 }
 
-// Adopt makes a place for a worker that was started already.
+// Adopt makes a place for a worker that was started already. Once the group is on its way to its end, the worker is asked
+// to end, too.
 func (s *Supervisor) Adopt(role Role) *Process {
 	p := s.place(role)
+	p.unwanted = s.stopped
 	s.birth(p)
 	s.Started(p)
 	return p

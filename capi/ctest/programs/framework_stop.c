@@ -1,6 +1,7 @@
 /*
  * SIGTERM and SIGINT stop a master gracefully: workers get what was sent to them, and what they answer arrives, before init
- * returns 0. Workers that do not end are made to. A program's own handler of a signal stays in force.
+ * returns 0. Workers that do not end are made to, and so are those that the program forks meanwhile. A program's own handler of a
+ * signal stays in force.
  */
 #include "check.h"
 #include "framework.h"
@@ -80,9 +81,25 @@ static void signal_self(mln_event_t *ev, void *data)
     CHECK_INT(kill(master, signo), 0);
 }
 
+/* A program that does not know that it is about to end. */
+static void fork_more(mln_event_t *ev, void *data)
+{
+    static int forked;
+
+    (void)data;
+    CHECK(mln_fork_restart(ev) >= 0);
+    if (getpid() == master && ++forked < WORKERS)
+        CHECK(mln_event_timer_set(ev, 1, NULL, fork_more) != NULL);
+}
+
 static void in_master(mln_event_t *ev)
 {
     masters_loop = ev;
+    if (is("forking")) {
+        signal_self(ev, NULL);
+        fork_more(ev, NULL);
+        return;
+    }
     if (is("stubborn") || is("twice"))
         CHECK(mln_event_timer_set(ev, 200, NULL, signal_self) != NULL);
     if (is("twice"))
@@ -116,7 +133,7 @@ static int run(void)
         CHECK_INT(own_handler_ran, 1);
     else if (is("stubborn"))
         scratch_expect_part("logs/test.log", "was killed by signal 9");
-    else if (!is("twice"))
+    else if (!is("twice") && !is("forking"))
         CHECK_INT(done, WORKERS * MESSAGES);
     if (is("term"))
         scratch_expect_part("logs/test.log", "exited with status 0");
@@ -137,5 +154,6 @@ int main(int argc, char *argv[])
     run_self("own");
     run_self("stubborn");
     run_self("twice");
+    run_self("forking");
     return 0;
 }
