@@ -206,18 +206,31 @@ static int send_reload(mln_event_t *ev, mln_fork_t *f, void *data)
     return 0;
 }
 
-/* In loop context, in the master. A broken file changes nothing anywhere: workers are told only of a sound one. */
-static void reload(mln_event_t *ev, int signo, void *data)
+static int reload_due;
+
+/* A broken file changes nothing anywhere: workers are told only of a sound one. */
+static void reload(mln_event_t *ev, void *data)
 {
     mln_conf_t *old = mln_conf();
 
-    (void)signo;
     (void)data;
+    reload_due = 0;
     if (mln_conf_reload() != 0 && mln_conf() == old) {
         log_line(error, "the configuration is not reloaded: the old one stays in force");
         return;
     }
     (void)mln_fork_scan_all(ev, send_reload, NULL);
+}
+
+/* In loop context, in the master. One reload is for all signals that come before it begins. */
+static void reload_soon(mln_event_t *ev, int signo, void *data)
+{
+    (void)signo;
+    if (reload_due)
+        return;
+    reload_due = 1;
+    if (mln_event_timer_set(ev, 0, data, reload) == NULL)
+        reload(ev, data);
 }
 
 /* ---- stop ---- */
@@ -280,9 +293,10 @@ static int run_master(const struct framework *fw)
     mln_event_t *ev = mln_event_new();
     int result;
 
+    reload_due = 0; /* of an earlier loop */
     /* Before the first fork: from now on the signal ends neither the master nor a worker. */
     worker_ignore_signal(SIGUSR2);
-    if (ev == NULL || mln_event_set_signal(ev, M_EV_SET, SIGUSR2, NULL, reload) != 0 || stop_by_signals(ev) != 0) {
+    if (ev == NULL || mln_event_set_signal(ev, M_EV_SET, SIGUSR2, NULL, reload_soon) != 0 || stop_by_signals(ev) != 0) {
         log_line(error, "the master has no event loop: %s", strerror(errno));
         return -1;
     }
