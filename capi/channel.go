@@ -62,6 +62,7 @@ func engineChannelAttach(handle C.int64_t, fd C.int, c, worker C.uintptr_t, rest
 		}
 		ch.pin()
 		ch.enqueue()
+		l.busy()
 	}
 	return 0
 }
@@ -124,6 +125,7 @@ func engineChannelReceive(handle C.int64_t, fd C.int, c C.uintptr_t) {
 	room(false)
 	l := loopOf(handle)
 	l.settle()
+	l.busy()
 	l.step.kind = C.STEP_NONE
 	if ch := l.channels[uintptr(c)]; ch != nil && !ch.handOut() {
 		ch.receive()

@@ -21,7 +21,11 @@ struct copy_orders {
     int second;                      /* it is one, and not what the program is linked with */
     gothread_creator *create_thread; /* what the first copy has found */
     uint32_t polls;                  /* its Go runtime has opened its poller; see poller.c; atomic */
+    struct monitor monitor;          /* of its Go runtime */
 };
+
+/* Those of the copy that this code belongs to. */
+extern struct copy_orders engine_orders;
 
 /* The longest reason that is given for a failure, in bytes. */
 enum { COPY_REASON_MAX = 256 };

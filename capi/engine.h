@@ -50,13 +50,16 @@ struct frame {
     uintptr_t data;
 };
 
+/* How many descriptors a loop has for itself. */
+enum { ENGINE_LOOP_DESCRIPTORS = 3 };
+
 enum { STEP_FRAMES_MAX = 256, STEP_EVENTS_MAX = 128, STEP_TEXT_MAX = 240 };
 
 /* What passes between a loop's C side and its Go side; one a loop, in C memory. */
 struct step {
     /* Set by the C side when it has something to do before the loop may sleep; any thread; atomic. */
     uint32_t pending;
-    /* Set by the Go side while the loop sleeps or is about to: who sets `pending` writes to the eventfd then. Atomic. */
+    /* Set while the loop sleeps or is about to: who sets `pending` writes to the eventfd then. Atomic. */
     uint32_t sleeping;
     /* in */
     int32_t collected; /* how many of `events` the C side filled by waiting itself */
@@ -67,6 +70,7 @@ struct step {
     int32_t kind;      /* enum step_kind */
     int32_t waited;    /* this call has waited: a new iteration begins */
     int32_t more;      /* more is known to be ready: the next call will not wait */
+    int32_t may_wait;  /* nothing is: when this is done, the C side may wait as for STEP_IDLE, without asking first */
     int32_t fd;
     uint32_t count;
     int32_t again;
@@ -125,7 +129,7 @@ struct engine_table {
      */
     int (*conf_parse)(char *path, char **blob, size_t *len);
 
-    /* A loop; its four descriptors (epoll first, then the eventfd that wakes it) are put into fds. */
+    /* A loop; its descriptors (epoll first, then the eventfd that wakes it) are put into fds. */
     int64_t (*loop_new)(struct step *step, int *fds);
     void (*loop_free)(int64_t loop);
     /* What to do next, in loop->step. */
@@ -209,6 +213,9 @@ int engine_renew(void);
  * long, compared with what a worker may have to do before it needs one.
  */
 int engine_awaits(void);
+
+/* Before a loop waits: what a runtime does beside its loops can rest, if there is but one. */
+void engine_rest(void);
 
 /* In a worker: the engine is started when it is needed. Only the dead one's handlers of signals are removed now. */
 void engine_put_off(void);

@@ -10,8 +10,6 @@
 #define MLN_BUILD "development"
 #endif
 
-extern struct copy_orders engine_orders;
-
 __attribute__((visibility("default"))) extern const struct engine_table _mln_engine;
 
 const struct engine_table _mln_engine = {

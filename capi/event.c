@@ -347,10 +347,26 @@ int loop_finished(const mln_event_t *ev, uint64_t generation)
 
 static void wait_outside(mln_event_t *ev)
 {
-    int n = epoll_wait(ev->fds[0], ev->step.events, STEP_EVENTS_MAX, -1);
+    int n;
 
+    engine_rest();
+    n = epoll_wait(ev->fds[0], ev->step.events, STEP_EVENTS_MAX, -1);
     __atomic_store_n(&ev->step.sleeping, 0, __ATOMIC_SEQ_CST);
     ev->step.collected = n > 0 ? n : 0;
+}
+
+/*
+ * Waits after a step with which the engine allowed it: that saves a call of the engine. From the moment at which `sleeping`
+ * is set, whoever has something for the loop wakes it.
+ */
+static void wait_at_once(mln_event_t *ev)
+{
+    ev->step.may_wait = 0;
+    __atomic_store_n(&ev->step.sleeping, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&ev->step.pending, __ATOMIC_SEQ_CST))
+        __atomic_store_n(&ev->step.sleeping, 0, __ATOMIC_SEQ_CST);
+    else
+        wait_outside(ev);
 }
 
 /* The callback and its data are read together: another thread may be setting both. */
@@ -450,11 +466,16 @@ static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generat
             channel_deliver(ev, generation);
             continue;
         }
-        go->loop_next(ev->handle);
-        int waited = step->waited;
-        perform(ev, generation);
-        if (generation != engine_generation())
-            return;
+        int waited = step->may_wait && !has_callback(ev);
+        if (waited) {
+            wait_at_once(ev);
+        } else {
+            go->loop_next(ev->handle);
+            waited = step->waited;
+            perform(ev, generation);
+            if (generation != engine_generation())
+                return;
+        }
         if (waited && has_callback(ev) && !loop_finished(ev, generation)) {
             call_back(ev);
             if (generation != engine_generation())

@@ -62,7 +62,7 @@ func engineLoopNew(step *C.struct_step, fds *C.int) C.int64_t {
 	inner.UseBuffer(unsafe.Slice((*unix.EpollEvent)(unsafe.Pointer(&step.events[0])), len(step.events)))
 	inner.BeforeWait(l.sleep)
 	for i, fd := range inner.Descriptors() {
-		unsafe.Slice(fds, 4)[i] = C.int(fd)
+		unsafe.Slice(fds, C.ENGINE_LOOP_DESCRIPTORS)[i] = C.int(fd)
 	}
 	loopsLock.Lock()
 	defer loopsLock.Unlock()
@@ -117,7 +117,7 @@ func engineLoopNext(handle C.int64_t) {
 	l := loopOf(handle)
 	step := l.step
 	l.settle()
-	step.kind, step.waited, step.more = C.STEP_NONE, 0, 0
+	step.kind, step.waited, step.more, step.may_wait = C.STEP_NONE, 0, 0, 0
 	if step.handling == 0 && l.kept != nil {
 		l.kept = nil
 	}
@@ -126,10 +126,19 @@ func engineLoopNext(handle C.int64_t) {
 		l.Collect(int(n))
 	}
 	l.advance()
-	if len(l.backlog) > 0 || len(l.ended) > 0 || l.aside != nil || step.kind != C.STEP_IDLE && l.Pending() {
+	switch {
+	case step.kind == C.STEP_IDLE:
+	case len(l.backlog) > 0 || len(l.ended) > 0 || l.aside != nil || l.supervisor != nil && l.supervisor.Pending():
+		step.more = 1
+	case step.rounds == 0 && l.MayWait():
+		step.may_wait = 1
+	case l.Pending():
 		step.more = 1
 	}
 }
+
+// busy is for what gives the loop something to do that the kernel does not know of.
+func (l *loop) busy() { l.step.may_wait = 0 }
 
 // advance finds the next thing to do and puts it into the step.
 func (l *loop) advance() {
@@ -144,7 +153,7 @@ func (l *loop) advance() {
 	if l.obey() || len(l.ended) > 0 && l.finish() {
 		return
 	}
-	wait := event.Hold
+	wait := event.Outside
 	if l.step.rounds != 0 {
 		wait |= event.Once
 	}

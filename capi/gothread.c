@@ -1,5 +1,7 @@
 /*
- * gothread.c - the signal masks of the Go runtime's threads.
+ * gothread.c - the Go runtime's threads: their signal masks, and the rest of the one that watches over the others.
+ *
+ * Masks
  *
  * They inherit a mask that blocks everything (see image.c), but when the runtime takes a thread over it unblocks some
  * signals in it for good: faults and SIGURG, which it needs, but also SIGCHLD, SIGPROF and the first real-time signal, which
@@ -9,19 +11,120 @@
  * A mask can be changed by its thread alone, or by a signal handler that runs in it, as the mask to return to. Hence every
  * thread starts with one signal pending which the runtime unblocks as well, nobody sends and nobody uses: SIGSTKFLT. It is
  * delivered at the very moment at which the runtime unblocks it, and its handler puts the mask right.
+ *
+ * The monitor
+ *
+ * The runtime's second thread takes processors (in the runtime's sense) from threads that are away from Go for more than some
+ * microseconds, gives them to others, and interrupts who has one for too long. Where a single thread calls Go, and mostly waits in C,
+ * there is nobody to give them to. But the thread has to get one back whenever it returns, is interrupted because it seems to have
+ * had it since before it left, and the monitor runs along for a while each time: to a process that was idle for a second all that
+ * takes ten times as long as its work. So the monitor rests, inside of a signal handler that interrupts its sleep, where it holds no
+ * lock; the thread keeps its processor while it waits. It is resumed for good when a second thread calls Go.
+ *
+ * What else the monitor would do is not missed: it forces a garbage collection every two minutes, and wakes what gives memory back. A
+ * collection itself does not need it.
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "copy.h"
 #include "gothread.h"
 
+/* Which of the threads that a runtime makes is the monitor. The handler sees to it that no other one is ever made to rest. */
+enum { MONITOR = 2 };
+
+/*
+ * How much longer than it wants to the monitor may sleep, in nanoseconds: it sleeps most of the time then, and is found asleep.
+ * It goes up to so long by itself.
+ */
+enum { MONITOR_SLACK = 10000000 };
+
+enum monitor_rest { AWAKE, TO_REST, RESTING };
+
 static gothread_creator *create;
+static int threads; /* that were made; atomic */
+
+/* ---- the monitor ---- */
+
+/*
+ * Whether a thread was interrupted in the system call by which the monitor sleeps: a nanosleep of 20 microseconds to 10 milliseconds.
+ * That call is made with no lock held.
+ */
+static int asleep(const ucontext_t *at)
+{
+#if defined __x86_64__
+    static const unsigned char instruction[] = {0x0f, 0x05}; /* syscall */
+    const greg_t *r = at->uc_mcontext.gregs;
+    const struct timespec *time;
+
+    if (r[REG_RAX] != -EINTR || memcmp((const char *)r[REG_RIP] - sizeof instruction, instruction, sizeof instruction) != 0)
+        return 0;
+    time = (const struct timespec *)r[REG_RDI]; /* the number of the call is gone */
+    return time != NULL && time->tv_sec == 0 && time->tv_nsec >= 20000 && time->tv_nsec <= 10000000;
+#elif defined __aarch64__
+    static const uint32_t instruction = 0xd4000001; /* svc 0 */
+
+    return at->uc_mcontext.regs[8] == SYS_nanosleep && at->uc_mcontext.regs[0] == (unsigned long long)-EINTR &&
+           memcmp((const char *)at->uc_mcontext.pc - sizeof instruction, &instruction, sizeof instruction) == 0;
+#else
+    (void)at;
+    return 0;
+#endif
+}
+
+static int is_monitor(const struct monitor *m)
+{
+    return __atomic_load_n(&m->thread, __ATOMIC_ACQUIRE) == (int)syscall(SYS_gettid);
+}
+
+/* In the handler. */
+static void rest_if_asked(struct monitor *m, const ucontext_t *at)
+{
+    uint32_t asked = TO_REST;
+
+    if (__atomic_load_n(&m->rest, __ATOMIC_SEQ_CST) != TO_REST || !is_monitor(m) || !asleep(at) ||
+        !__atomic_compare_exchange_n(&m->rest, &asked, RESTING, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        return;
+    while (__atomic_load_n(&m->rest, __ATOMIC_SEQ_CST) == RESTING)
+        (void)syscall(SYS_futex, &m->rest, FUTEX_WAIT_PRIVATE, RESTING, NULL, NULL, 0);
+}
+
+void monitor_rest(struct monitor *m, int patience)
+{
+    static const struct timespec pause = {0, 100000};
+
+    for (;; --patience) {
+        int thread = __atomic_load_n(&m->thread, __ATOMIC_ACQUIRE);
+
+        if (__atomic_load_n(&m->rest, __ATOMIC_SEQ_CST) == RESTING)
+            return;
+        if (thread != 0) {
+            __atomic_store_n(&m->rest, TO_REST, __ATOMIC_SEQ_CST);
+            (void)syscall(SYS_tgkill, getpid(), thread, SIGSTKFLT);
+        }
+        if (patience <= 0)
+            return;
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+void monitor_resume(struct monitor *m)
+{
+    __atomic_store_n(&m->rest, AWAKE, __ATOMIC_SEQ_CST);
+    (void)syscall(SYS_futex, &m->rest, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* ---- masks ---- */
 
 static void put_mask_right(int signo, siginfo_t *info, void *context)
 {
@@ -37,6 +140,9 @@ static void put_mask_right(int signo, siginfo_t *info, void *context)
         (void)sigaddset(mask, i);
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; ++i)
         (void)sigdelset(mask, needed[i]);
+    if (is_monitor(&engine_orders.monitor))
+        (void)sigdelset(mask, SIGSTKFLT);
+    rest_if_asked(&engine_orders.monitor, context);
     errno = saved_errno;
 }
 
@@ -60,6 +166,7 @@ gothread_creator *gothread_create(void)
 struct beginning {
     void *(*function)(void *);
     void *argument;
+    int number;
 };
 
 static void *begin(void *data)
@@ -68,6 +175,10 @@ static void *begin(void *data)
     struct sigaction now;
 
     free(data);
+    if (b.number == MONITOR) {
+        (void)prctl(PR_SET_TIMERSLACK, (unsigned long)MONITOR_SLACK, 0, 0, 0);
+        __atomic_store_n(&engine_orders.monitor.thread, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+    }
     /* Unless the program has taken this signal, too: it would see one that was not sent by anybody. */
     if (sigaction(SIGSTKFLT, NULL, &now) == 0 && now.sa_sigaction == put_mask_right)
         (void)syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGSTKFLT);
@@ -82,7 +193,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
 
     if (create == NULL || (b = malloc(sizeof *b)) == NULL)
         return EAGAIN;
-    *b = (struct beginning){function, argument};
+    *b = (struct beginning){function, argument, __atomic_add_fetch(&threads, 1, __ATOMIC_RELAXED)};
     if ((error_number = create(thread, attributes, begin, b)) != 0)
         free(b);
     return error_number;

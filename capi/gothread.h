@@ -1,10 +1,11 @@
 /*
- * gothread.h - the threads that the Go runtime makes.
+ * gothread.h - the threads that a Go runtime makes.
  */
 #ifndef MLN_GOTHREAD_H
 #define MLN_GOTHREAD_H
 
 #include <pthread.h>
+#include <stdint.h>
 
 /* The type of pthread_create(). */
 typedef int gothread_creator(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -17,5 +18,20 @@ void gothread_prepare(gothread_creator *known);
 
 /* What makes them. */
 gothread_creator *gothread_create(void);
+
+/* The thread by which a runtime watches over its others. */
+struct monitor {
+    int thread;    /* 0: not known; atomic */
+    uint32_t rest; /* enum monitor_rest; atomic, and a futex */
+};
+
+/*
+ * Asks it to rest, for at most so many tenths of a millisecond. It does when it is where it can be stopped, and can be asked again
+ * if it does not. Only for a process with one thread that calls Go.
+ */
+void monitor_rest(struct monitor *m, int patience);
+
+/* Has it go on. */
+void monitor_resume(struct monitor *m);
 
 #endif

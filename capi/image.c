@@ -37,6 +37,7 @@ static struct engine_settings settings = {
 };
 static __thread const struct engine_table *met; /* whose runtime knows this thread */
 static atomic_uint users;                       /* how many threads that is */
+static atomic_int rest_asked;                   /* how often the runtime's monitor was asked to rest */
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 
 /*
@@ -111,14 +112,29 @@ uint64_t engine_generation(void)
 static void meet(void)
 {
     struct engine_settings told = settings;
+    unsigned others = atomic_fetch_add(&users, 1);
     sigset_t all, mask;
 
-    told.all_processors = table->orders->second && copy_has_one_processor() && atomic_fetch_add(&users, 1) == 1;
+    if (others > 0)
+        monitor_resume(&table->orders->monitor);
+    told.all_processors = table->orders->second && copy_has_one_processor() && others == 1;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &mask);
     table->configure(&told);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     met = table;
+}
+
+/* The thread that calls Go for the first time in this moment either sees that the monitor is to rest, or is seen here. */
+void engine_rest(void)
+{
+    enum { TRIES = 64, PATIENCE = 10 };
+
+    if (atomic_load(&users) > 1 || rest_asked == TRIES)
+        return;
+    monitor_rest(&table->orders->monitor, rest_asked++ == 0 ? PATIENCE : 0);
+    if (atomic_load(&users) > 1)
+        monitor_resume(&table->orders->monitor);
 }
 
 const struct engine_table *engine_loaded(void)
@@ -350,6 +366,7 @@ int engine_renew(void)
     table = current.table;
     atomic_store(&spare, NULL);
     atomic_store(&users, 0);
+    rest_asked = 0;
     copy_start(&current);
     adopt();
     return 0;

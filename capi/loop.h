@@ -18,7 +18,7 @@ struct signal_watch;
 struct mln_event_s {
     uint64_t generation; /* of the process that the loop belongs to */
     int64_t handle;      /* the engine's name of it; -1 as long as the engine was not needed */
-    int fds[4];          /* the engine's descriptors for it: epoll, wake-up, and two more */
+    int fds[ENGINE_LOOP_DESCRIPTORS]; /* epoll, wake-up, and others */
     atomic_int broken;   /* 0, or which kind of break was asked for */
     int doomed;          /* to be freed when its dispatch returns */
     pthread_mutex_t callback_lock;

@@ -3,8 +3,6 @@ package main
 /*
 #include "copy.h"
 #include "engine.h"
-
-extern struct copy_orders engine_orders;
 */
 import "C"
 

@@ -51,7 +51,9 @@ func setPolicy(s *C.struct_engine_settings) {
 	policy.Store(p)
 }
 
+// supervise returns the supervisor for somebody who tells it something.
 func (l *loop) supervise() *fork.Supervisor {
+	l.busy()
 	if l.supervisor == nil {
 		l.supervisor = fork.NewSupervisor(*policy.Load(), time.Now, rand.Float64)
 	}

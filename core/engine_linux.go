@@ -13,7 +13,6 @@ import (
 type engine struct {
 	loop     *event.Loop[func()]
 	finished bool // makes run return
-	refusals int  // how often the loop was kept from sleeping since it last looked for events
 
 	// sleeping is set by the loop under mu, right before it sleeps with nothing posted. Whoever clears it wakes the loop,
 	// so that the loop is woken only when it really sleeps, and once.
@@ -73,10 +72,8 @@ func (e *engine) mayWait() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.posted) > 0 {
-		e.refusals++
 		return false
 	}
-	e.refusals = 0
 	e.sleeping.Store(true)
 	return true
 }
@@ -88,13 +85,8 @@ func (e *engine) totals() (iterations uint64, handling time.Duration) {
 
 func (e *engine) run() {
 	for !e.finished {
-		wait := event.Park
-		if e.refusals > 1 {
-			// Goroutines post faster than the loop comes to rest. It has to look for events all the same.
-			wait, e.refusals = event.NoWait, 0
-		}
 		var next event.Event[func()]
-		outcome := e.loop.Next(&next, wait)
+		outcome := e.loop.Next(&next, event.Park)
 		e.sleeping.Store(false)
 		e.iterations.Add(1)
 		if outcome == event.Took {

@@ -50,7 +50,7 @@ type Outcome uint8
 // The outcomes of Next.
 const (
 	Took        Outcome = iota + 1 // an event was taken
-	Idle                           // nothing is pending; with Hold: and nothing came for a while
+	Idle                           // nothing is pending
 	Interrupted                    // the wait ended early, by a signal or by Wake
 )
 
@@ -59,15 +59,15 @@ type Wait uint8
 
 // The ways to wait.
 const (
-	// NoWait returns Idle at once.
+	// NoWait has a look at the kernel and returns Idle.
 	NoWait Wait = iota
-	// Hold waits in a raw system call that keeps the scheduler's processor: the shortest way from the kernel to the
-	// handler. It returns Idle after some 20 ms without an event, and the owner is expected to wait outside Go then.
-	Hold
+	// Outside returns Idle where it would wait: the owner waits on the epoll instance itself, without holding the Go
+	// runtime up, and hands over what came by Collect. For owners that are not written in Go.
+	Outside
 	// Park waits through the Go runtime, as long as it takes. For Go programs.
 	Park
 
-	// Once, added to Hold, makes Next return Interrupted after a wait, whatever came.
+	// Once, added to Outside, makes Next return Interrupted after a wait, whatever came, also where that was but a look.
 	Once Wait = 1 << 7
 )
 

@@ -51,13 +51,6 @@ func (l *Loop[T]) pretendToWait() {
 	l.waiting = true
 }
 
-// pretendTraffic makes the loop believe that events follow each other closely, whatever the machine is busy with.
-func (l *Loop[T]) pretendTraffic() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.gap, l.recent = 0, l.clock()+int64(time.Hour)
-}
-
 // await waits for the next event, outside of Next where Next leaves it to its owner.
 func await(l *Loop[string], how Wait) Event[string] {
 	var e Event[string]
@@ -65,7 +58,7 @@ func await(l *Loop[string], how Wait) Event[string] {
 		switch outcome := l.Next(&e, how); {
 		case outcome == Took:
 			return e
-		case outcome == Idle && how == Hold:
+		case outcome == Idle && how == Outside:
 			if n, _ := unix.EpollWait(l.epoll, l.buffer, -1); n > 0 {
 				l.Collect(n)
 			}
@@ -73,25 +66,18 @@ func await(l *Loop[string], how Wait) Event[string] {
 	}
 }
 
-// idle asks the loop to hold until it has nothing to do.
+// idle fails the test unless the loop has nothing to do.
 func idle(t *testing.T, l *Loop[string]) {
 	t.Helper()
 	var e Event[string]
 	for {
-		switch l.Next(&e, Hold) {
+		switch l.Next(&e, Outside) {
 		case Idle:
 			return
 		case Took:
 			t.Fatalf("%s came, want nothing", show(e))
 		}
 	}
-}
-
-// pretendCalm makes the loop believe that nothing has happened for long: it will not hold.
-func (l *Loop[T]) pretendCalm() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.gap = int64(holdFor)
 }
 
 // silent fails the test where the kernel has anything to report: an owner who waited would spin.
@@ -263,14 +249,14 @@ func drain(t *testing.T, fd int) {
 	}
 }
 
-// remaining returns what a timerfd is set to: the time to its next expiry and its period, 0 when it is off.
-func remaining(t *testing.T, fd int) (value, interval time.Duration) {
+// remaining returns the time to the next expiry of a loop's timerfd, 0 when it is off.
+func remaining(t *testing.T, l *Loop[string]) time.Duration {
 	t.Helper()
 	var spec unix.ItimerSpec
-	if err := unix.TimerfdGettime(fd, &spec); err != nil {
+	if err := unix.TimerfdGettime(l.timer, &spec); err != nil {
 		t.Fatal(err)
 	}
-	return time.Duration(spec.Value.Nano()), time.Duration(spec.Interval.Nano())
+	return time.Duration(spec.Value.Nano())
 }
 
 func openDescriptors(t *testing.T) int {

@@ -16,10 +16,9 @@ type Loop[T any] struct {
 	mu      sync.Mutex
 	epoll   int
 	timer   int // timerfd with the earliest deadline
-	tick    int // timerfd that ticks while the loop holds the processor
 	wake    int // eventfd
 	closed  bool
-	waiting bool // Next is in the kernel, or the owner waits for it
+	waiting bool // Next is in the kernel, or the owner may be
 	inside  bool // Next is in the kernel
 	base    time.Time
 	now     int64 // nanoseconds since base, read once per wait
@@ -39,13 +38,9 @@ type Loop[T any] struct {
 	free     []int
 	alarm    int64 // deadline for which the timerfd is armed; 0: it is not
 
-	ticking bool  // the tick timerfd is armed
-	quiet   bool  // nothing has happened since the last tick
-	recent  int64 // when the last event came
-	gap     int64 // how long after the one before it
-
-	before func() bool
-	broken atomic.Bool
+	before  func() bool
+	refused int // how often in succession it did not allow a wait
+	broken  atomic.Bool
 }
 
 type descriptor[T any] struct {
@@ -82,20 +77,17 @@ type timer[T any] struct {
 const (
 	wakeData  = -1
 	timerData = -2
-	tickData  = -3
 )
 
 const (
-	tickEvery = 20 * time.Millisecond
-	// A loop holds the processor only while events follow each other this closely.
-	holdFor = 10 * time.Millisecond
-	batch   = 128
+	batch = 128
+	// When the kernel is asked again for what it had no memory for.
+	retryAfter = 20 * time.Millisecond
 )
 
-// New makes a loop. It holds four descriptors, all close-on-exec, until Close.
+// New makes a loop. It holds three descriptors, all close-on-exec, until Close.
 func New[T any]() (*Loop[T], error) {
-	l := &Loop[T]{base: time.Now(), epoll: -1, timer: -1, tick: -1, wake: -1, buffer: make([]unix.EpollEvent, batch)}
-	l.gap = int64(holdFor) // nothing has followed anything yet
+	l := &Loop[T]{base: time.Now(), epoll: -1, timer: -1, wake: -1, buffer: make([]unix.EpollEvent, batch)}
 	if err := l.open(); err != nil {
 		l.Close()
 		return nil, &OpenError{err}
@@ -110,14 +102,11 @@ func (l *Loop[T]) open() (err error) {
 	if l.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
 		return err
 	}
-	if l.tick, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
-		return err
-	}
 	if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return err
 	}
 	// Edge-triggered: every write and every expiry is one event, and nothing has to be read to silence it.
-	for _, special := range [...]struct{ fd, data int }{{l.wake, wakeData}, {l.timer, timerData}, {l.tick, tickData}} {
+	for _, special := range [...]struct{ fd, data int }{{l.wake, wakeData}, {l.timer, timerData}} {
 		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(special.data)}
 		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, special.fd, &event); err != nil {
 			return err
@@ -127,7 +116,7 @@ func (l *Loop[T]) open() (err error) {
 }
 
 // Close releases the loop's own descriptors. It closes none that was registered. A wait that Next is in ends; an owner
-// who waits outside after an outcome of Idle has to come back first.
+// who waits outside has to come back first.
 func (l *Loop[T]) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,14 +143,14 @@ func (l *Loop[T]) release() {
 
 // Descriptors returns the loop's own descriptors: the epoll instance first, then the eventfd to which eight bytes can be
 // written to end a wait, then the rest. A process that inherits them by fork closes them.
-func (l *Loop[T]) Descriptors() [4]int { return [4]int{l.epoll, l.wake, l.timer, l.tick} }
+func (l *Loop[T]) Descriptors() [3]int { return [3]int{l.epoll, l.wake, l.timer} }
 
 // UseBuffer replaces the memory in which the kernel reports events, so that an owner who waits outside Go can do so with
 // a buffer of its own and hand it over with [Loop.Collect].
 func (l *Loop[T]) UseBuffer(buffer []unix.EpollEvent) { l.buffer = buffer }
 
 // BeforeWait sets a function that Next calls when nothing is pending, right before it sleeps. Where it returns false Next
-// returns Interrupted instead. It must not call the loop.
+// returns Interrupted instead, and has a look at the kernel every other time. It must not call the loop.
 func (l *Loop[T]) BeforeWait(before func() bool) { l.before = before }
 
 // Pending reports whether the next call of Next will take something without waiting.

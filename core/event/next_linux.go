@@ -41,11 +41,15 @@ func (l *Loop[T]) take(e *Event[T]) bool {
 		}
 	}
 	for l.taken < len(l.ready) {
-		if l.serve(&l.ready[l.taken], e) {
+		o := &l.ready[l.taken]
+		served := l.serve(o, e)
+		if !served || l.pendingOf(o) == 0 {
+			o.descriptor = nil
+			l.taken++
+		}
+		if served {
 			return true
 		}
-		l.ready[l.taken].descriptor = nil
-		l.taken++
 	}
 	l.ready, l.taken = l.ready[:0], 0
 	for !l.timeouts.empty() {
@@ -65,10 +69,7 @@ func (l *Loop[T]) take(e *Event[T]) bool {
 // serve takes the next direction of one ready descriptor.
 func (l *Loop[T]) serve(o *occurrence[T], e *Event[T]) bool {
 	d := o.descriptor
-	if l.lookup(d.fd) != d {
-		return false
-	}
-	pending := directionsOf(o.events, d.armed, o.served) &^ o.served
+	pending := l.pendingOf(o)
 	if pending == 0 {
 		return false
 	}
@@ -92,6 +93,15 @@ func (l *Loop[T]) serve(o *occurrence[T], e *Event[T]) bool {
 		return true
 	}
 	return false
+}
+
+// pendingOf returns the directions of a ready descriptor that have not had their turn.
+func (l *Loop[T]) pendingOf(o *occurrence[T]) Direction {
+	d := o.descriptor
+	if l.lookup(d.fd) != d {
+		return 0
+	}
+	return directionsOf(o.events, d.armed, o.served) &^ o.served
 }
 
 // directionsOf maps what the kernel reports to armed directions. A hang-up or an error is reported by the kernel
@@ -122,10 +132,8 @@ func (l *Loop[T]) wait(how Wait) Outcome {
 	if !due {
 		l.arm()
 	}
-	poll := how == NoWait || l.alwaysReady()
-	if poll {
-		n, _ := l.enter(0, true)
-		if woken := l.collect(max(n, 0)); woken {
+	if how == NoWait || l.alwaysReady() {
+		if woken := l.look(); woken {
 			return Interrupted
 		}
 		if how == NoWait && !l.pending() {
@@ -134,55 +142,49 @@ func (l *Loop[T]) wait(how Wait) Outcome {
 		return Took
 	}
 	if l.before != nil && !l.before() {
+		if l.refused++; l.refused > 1 { // whoever goes on keeping it from waiting must not keep it from its events
+			l.refused = 0
+			l.look()
+		}
 		return Interrupted
 	}
+	l.refused = 0
 	if due {
-		n, _ := l.enter(0, true)
-		if woken := l.collect(max(n, 0)); woken {
+		if woken := l.look(); woken {
 			return Interrupted
 		}
 		return Took
 	}
-	if how == Hold {
-		if l.gap >= int64(holdFor) || l.clock()-l.recent >= int64(holdFor) {
-			l.stopTicking()
-			l.waiting = true
-			return Idle
-		}
-		if !l.ticking {
-			l.ticking = true
-			l.setTimer(l.tick, tickEvery)
-		}
+	l.waiting = true
+	if how == Outside {
+		return Idle
 	}
-	l.waiting, l.inside = true, true
+	l.inside = true
 	l.mu.Unlock()
-	n, errno := l.enter(-1, how == Hold)
+	n, errno := l.enter(-1)
 	l.mu.Lock()
 	l.waiting, l.inside = false, false
 	if l.closed {
 		l.release()
 		return Idle
 	}
-	if errno != 0 {
+	if errno != 0 || l.collect(n) {
 		return Interrupted
-	}
-	woken := l.collect(n)
-	if woken {
-		return Interrupted
-	}
-	if how == Hold && !l.ticking && !l.pending() {
-		l.waiting = true
-		return Idle
 	}
 	return Took
 }
 
-// stopTicking is for when the owner is about to wait outside Go.
-func (l *Loop[T]) stopTicking() {
-	if l.ticking {
-		l.ticking = false
-		l.setTimer(l.tick, 0)
+// MayWait reports whether Next with Outside would return Idle, and has made ready for the wait then: an owner who waits
+// outside may do so after the handler of the last event without asking Next first.
+func (l *Loop[T]) MayWait() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.changed) > 0 || l.pending() || l.alwaysReady() {
+		return false
 	}
+	l.arm()
+	l.waiting = true
+	return true
 }
 
 func (l *Loop[T]) pending() bool {
@@ -208,10 +210,16 @@ func (l *Loop[T]) alwaysReady() bool {
 	return false
 }
 
-// enter waits in the kernel. Holding the processor, the call is raw: the Go scheduler does not notice it.
-func (l *Loop[T]) enter(timeout int, hold bool) (int, unix.Errno) {
+// look takes what the kernel has now, and reports whether somebody called Wake.
+func (l *Loop[T]) look() (woken bool) {
+	n, _ := l.enter(0)
+	return l.collect(n)
+}
+
+// enter waits in the kernel. The Go scheduler notices only what may take long.
+func (l *Loop[T]) enter(timeout int) (int, unix.Errno) {
 	call := unix.Syscall6
-	if hold {
+	if timeout == 0 {
 		call = unix.RawSyscall6
 	}
 	n, _, errno := call(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.buffer[0])),
@@ -223,7 +231,7 @@ func (l *Loop[T]) enter(timeout int, hold bool) (int, unix.Errno) {
 }
 
 // Collect takes over the first n events of the buffer given with [Loop.UseBuffer], which the owner filled by waiting
-// on the epoll instance itself after Next returned Idle.
+// on the epoll instance itself.
 func (l *Loop[T]) Collect(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -236,7 +244,6 @@ func (l *Loop[T]) Collect(n int) {
 // collect queues what the kernel reported, and reports whether somebody called Wake.
 func (l *Loop[T]) collect(n int) (woken bool) {
 	l.now = l.clock()
-	busy := false
 	for i := range l.buffer[:n] {
 		event := &l.buffer[i]
 		switch event.Fd {
@@ -246,15 +253,6 @@ func (l *Loop[T]) collect(n int) (woken bool) {
 		case timerData:
 			l.alarm = 0
 			continue
-		case tickData:
-			if l.quiet {
-				l.stopTicking()
-			} else {
-				// One expiry at a time: the kernel goes on with a period only when somebody reads the timerfd.
-				l.setTimer(l.tick, tickEvery)
-			}
-			l.quiet = true
-			continue
 		}
 		d := l.lookup(int(event.Fd))
 		if d == nil || int32(d.round) != event.Pad {
@@ -263,10 +261,6 @@ func (l *Loop[T]) collect(n int) (woken bool) {
 		// Any activity ends the deadline, before handlers run.
 		l.timeouts.remove(&d.deadline)
 		l.ready = append(l.ready, occurrence[T]{descriptor: d, events: event.Events})
-		busy = true
-	}
-	if busy {
-		l.gap, l.recent, l.quiet = l.now-l.recent, l.now, false
 	}
 	for _, d := range l.always {
 		if d.armed&(Read|Write) != 0 {
@@ -297,7 +291,7 @@ func (l *Loop[T]) arm() {
 		return
 	}
 	l.alarm = max(earliest, 1)
-	l.setTimer(l.timer, max(time.Duration(earliest-l.clock()), 1))
+	l.setTimer(max(time.Duration(earliest-l.clock()), 1))
 }
 
 // alarmEarlier is arm for a deadline that was set while another thread waits.
@@ -309,15 +303,15 @@ func (l *Loop[T]) alarmEarlier() {
 
 // askAgain ends the wait that comes in a moment: the kernel was short of memory, and what it refused is to be tried again.
 func (l *Loop[T]) askAgain() {
-	if soon := l.clock() + int64(tickEvery); l.alarm == 0 || l.alarm > soon {
+	if soon := l.clock() + int64(retryAfter); l.alarm == 0 || l.alarm > soon {
 		l.alarm = soon
-		l.setTimer(l.timer, tickEvery)
+		l.setTimer(retryAfter)
 	}
 }
 
-func (l *Loop[T]) setTimer(fd int, after time.Duration) {
+func (l *Loop[T]) setTimer(after time.Duration) {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(after))}
-	_ = unix.TimerfdSettime(fd, 0, &spec, nil) // cannot fail: the descriptor is ours and the times are valid
+	_ = unix.TimerfdSettime(l.timer, 0, &spec, nil) // cannot fail: the descriptor is ours and the times are valid
 }
 
 // Run takes events and calls handle for each, until Break. The handler runs on the calling goroutine and may call any

@@ -306,8 +306,8 @@ func TestRegularFileAmongOthers(t *testing.T) {
 	l.After(0, "timer")
 	expect(t, "all", round(l, nil), "timer:timer R:socket W:file")
 	for range 3 {
-		if e := await(l, Hold); show(e) != "R:socket" && show(e) != "W:file" {
-			t.Fatalf("holding: %s", show(e))
+		if e := await(l, Outside); show(e) != "R:socket" && show(e) != "W:file" {
+			t.Fatalf("outside: %s", show(e))
 		}
 	}
 	drain(t, a)

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runHolding is a loop whose owner waits outside Go, as the C library's does, until stop says so.
-func runHolding(t *testing.T, l *Loop[func()], stop func() bool) {
+// runOutsideing is a loop whose owner waits outside Go, as the C library's does, until stop says so.
+func runOutsideing(t *testing.T, l *Loop[func()], stop func() bool) {
 	buffer := make([]unix.EpollEvent, 16)
 	l.UseBuffer(buffer)
 	var e Event[func()]
 	for !stop() {
-		switch l.Next(&e, Hold) {
+		switch l.Next(&e, Outside) {
 		case Took:
 			e.Target()
 		case Idle:
@@ -60,7 +60,7 @@ func TestOtherGoroutinesWhileTheLoopWaits(t *testing.T) {
 						}
 					})
 				} else {
-					runHolding(t, l, func() bool { return stopped })
+					runOutsideing(t, l, func() bool { return stopped })
 				}
 			})
 			workers.Wait()
@@ -141,8 +141,8 @@ func disturb(t *testing.T, l *Loop[func()], n, fd, peer, file int, seed uint64) 
 	l.Clear(fd)
 }
 
-// While Next holds the processor inside the kernel, other threads change what it waits for.
-func TestOtherGoroutinesWhileNextHolds(t *testing.T) {
+// While the owner waits outside, other threads change what he waits for.
+func TestOtherGoroutinesWhileTheOwnerWaits(t *testing.T) {
 	limit(t)
 	l := newLoop(t)
 	a, b := pair(t)
@@ -156,7 +156,6 @@ func TestOtherGoroutinesWhileNextHolds(t *testing.T) {
 			}
 			return true
 		})
-		l.pretendTraffic()
 		var worker sync.WaitGroup
 		worker.Go(func() {
 			<-entering
@@ -174,7 +173,7 @@ func TestOtherGoroutinesWhileNextHolds(t *testing.T) {
 				set(t, l, a, Registration[string]{Timeout: time.Microsecond})
 			}
 		})
-		e := await(l, Hold)
+		e := await(l, Outside)
 		worker.Wait()
 		if e.Target != name {
 			t.Fatalf("%s came, want %s", show(e), name)

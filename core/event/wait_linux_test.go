@@ -2,7 +2,6 @@ package event
 
 import (
 	"fmt"
-	"runtime"
 	"testing"
 	"time"
 
@@ -26,190 +25,6 @@ func TestNoWait(t *testing.T) {
 	}
 }
 
-// Holding without traffic ends at once, and the owner is left to wait with no timer that would wake it.
-func TestHoldWithoutTraffic(t *testing.T) {
-	limit(t)
-	l := newLoop(t)
-	a, _ := pair(t)
-	watch(t, l, a, Read, "a")
-	idle(t, l)
-	if value, interval := remaining(t, l.tick); value != 0 || interval != 0 {
-		t.Errorf("idle, but the tick comes in %v and every %v", value, interval)
-	}
-	var events [8]unix.EpollEvent
-	if n, _ := unix.EpollWait(l.Descriptors()[0], events[:], 60); n > 0 {
-		t.Errorf("an idle loop was woken: %+v", events[:n])
-	}
-}
-
-// While events follow each other the loop holds the processor, with a tick; when they stop coming it says Idle and the
-// tick is off. That must not depend on the runtime's preemption signal, which a host may block.
-func TestHoldEndsWhenTrafficDoes(t *testing.T) {
-	for _, blocked := range []bool{false, true} {
-		t.Run(fmt.Sprintf("SIGURG blocked=%t", blocked), func(t *testing.T) {
-			limit(t)
-			if blocked {
-				blockPreemption(t)
-			}
-			l := newLoop(t)
-			a, b := pair(t)
-			watch(t, l, a, Read, "a")
-			for range 3 {
-				l.pretendTraffic()
-				l.Wake()
-				var e Event[string]
-				if got := l.Next(&e, Hold); got != Interrupted {
-					t.Fatalf("outcome %d after Wake, want Interrupted", got)
-				}
-				if value, _ := remaining(t, l.tick); value <= 0 || value > tickEvery {
-					t.Fatalf("holding, but the tick comes in %v", value)
-				}
-				for start := time.Now(); time.Since(start) < 3*tickEvery; { // traffic lasts for several ticks
-					write(t, b)
-					if e := await(l, Hold); show(e) != "R:a" {
-						t.Fatalf("%s came, want R:a", show(e))
-					}
-					drain(t, a)
-				}
-				l.pretendTraffic()
-				idle(t, l)
-				if value, interval := remaining(t, l.tick); value != 0 || interval != 0 {
-					t.Errorf("idle, but the tick comes in %v and every %v", value, interval)
-				}
-				silent(t, l)
-				// What is asked for from now on reaches the kernel at once: the owner waits for it outside.
-				set(t, l, a, Registration[string]{Directions: Write, OneShot: true, Append: true, Timeout: KeepTimeout, Target: "a"})
-				var events [1]unix.EpollEvent
-				if n, err := unix.EpollWait(l.epoll, events[:], 0); n != 1 {
-					t.Errorf("the kernel reports %d events, %v; want room to write", n, err)
-				}
-				expect(t, "room to write", round(l, nil), "W:a")
-			}
-		})
-	}
-}
-
-// The tick that ends the holding comes together with an event: the event is not left behind.
-func TestLastTickTogetherWithAnEvent(t *testing.T) {
-	limit(t)
-	l := newLoop(t)
-	a, b := pair(t)
-	watch(t, l, a, Read, "a")
-	l.pretendTraffic()
-	l.Wake()
-	var e Event[string]
-	l.Next(&e, Hold) // starts the tick
-	poll := []unix.PollFd{{Fd: int32(l.tick), Events: unix.POLLIN}}
-	for poll[0].Revents == 0 {
-		if _, err := unix.Poll(poll, -1); err != nil && err != unix.EINTR {
-			t.Fatal(err)
-		}
-	}
-	write(t, b)
-	l.mu.Lock()
-	l.quiet = true
-	l.mu.Unlock()
-	if got := l.Next(&e, Hold); got != Took || show(e) != "R:a" {
-		t.Errorf("outcome %d, want R:a", got)
-	}
-}
-
-// blockPreemption keeps the signal by which the Go runtime interrupts system calls from the test's thread.
-func blockPreemption(t *testing.T) {
-	t.Helper()
-	var mask unix.Sigset_t
-	mask.Val[0] = 1 << (unix.SIGURG - 1)
-	runtime.LockOSThread()
-	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &mask, nil); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.PthreadSigmask(unix.SIG_UNBLOCK, &mask, nil); err != nil {
-			t.Error(err)
-		}
-		runtime.UnlockOSThread()
-	})
-}
-
-// Events that come far apart, or came a while ago, are not worth the processor: Idle at once, without another wait, and
-// with the tick off.
-func TestHoldNotForSlowTraffic(t *testing.T) {
-	tests := []struct {
-		name   string
-		gap    time.Duration
-		recent time.Duration
-	}{
-		{"far apart", holdFor, 0},
-		{"a while ago", 0, holdFor},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			limit(t)
-			l := newLoop(t)
-			l.pretendTraffic()
-			l.Wake()
-			var e Event[string]
-			if got := l.Next(&e, Hold); got != Interrupted || !l.ticking {
-				t.Fatalf("outcome %d, ticking %t; want Interrupted and a tick", got, l.ticking)
-			}
-			l.mu.Lock()
-			l.gap, l.recent = int64(test.gap), l.clock()-int64(test.recent)
-			if test.recent == 0 {
-				l.recent += int64(time.Hour)
-			}
-			l.mu.Unlock()
-			l.Wake() // a wait would end with Interrupted
-			if got := l.Next(&e, Hold); got != Idle {
-				t.Errorf("outcome %d, want Idle", got)
-			}
-			if value, _ := remaining(t, l.tick); value != 0 {
-				t.Error("the tick is on")
-			}
-		})
-	}
-}
-
-// How far apart events come is measured.
-func TestGapBetweenEvents(t *testing.T) {
-	limit(t)
-	l := newLoop(t)
-	a, b := pair(t)
-	watch(t, l, a, Read, "a")
-	write(t, b)
-	l.mu.Lock()
-	l.recent = l.clock() - int64(holdFor)
-	l.mu.Unlock()
-	expect(t, "one event", round(l, nil), "R:a")
-	if l.gap < int64(holdFor) || l.recent != l.now {
-		t.Errorf("the last event was %v ago and %v after the one before it, want 0 and more than %v",
-			time.Duration(l.now-l.recent), time.Duration(l.gap), holdFor)
-	}
-	before := l.recent
-	expect(t, "another event", round(l, nil), "R:a")
-	if l.gap != l.recent-before {
-		t.Errorf("the gap is %v, want %v", time.Duration(l.gap), time.Duration(l.recent-before))
-	}
-}
-
-// Timers alone do not keep the processor.
-func TestHoldNotForTimers(t *testing.T) {
-	limit(t)
-	l := newLoop(t)
-	l.After(time.Hour, "")
-	idle(t, l)
-	l.pretendTraffic()
-	for range 5 {
-		l.After(time.Millisecond, "x")
-		if e := await(l, Hold); show(e) != "timer:x" {
-			t.Fatalf("%s came, want the timer", show(e))
-		}
-	}
-	idle(t, l)
-	if value, _ := remaining(t, l.tick); value != 0 {
-		t.Error("the tick is on")
-	}
-}
-
 // Once returns after each wait, whatever came, and loses nothing.
 func TestOnce(t *testing.T) {
 	for _, kind := range []string{"socket", "file"} {
@@ -222,20 +37,26 @@ func TestOnce(t *testing.T) {
 				fd, peer = pair(t)
 				write(t, peer)
 			}
-			l.pretendTraffic()
 			watch(t, l, fd, Read|Write, "x")
+			wait := func() Outcome {
+				var e Event[string]
+				outcome := l.Next(&e, Outside|Once)
+				if outcome == Idle {
+					n, _ := unix.EpollWait(l.epoll, l.buffer, -1)
+					l.Collect(max(n, 0))
+					return Interrupted
+				}
+				return outcome
+			}
 			var e Event[string]
 			for range 3 {
-				if got := l.Next(&e, Hold|Once); got != Interrupted {
-					t.Fatalf("outcome %d after a wait, want Interrupted", got)
-				}
-				for !l.Pending() { // a signal ended the wait
-					if got := l.Next(&e, Hold|Once); got != Interrupted {
+				for first := true; first || !l.Pending(); first = false { // a signal may end the wait
+					if got := wait(); got != Interrupted {
 						t.Fatalf("outcome %d after a wait, want Interrupted", got)
 					}
 				}
 				for _, want := range []string{"R:x", "W:x"} {
-					if got := l.Next(&e, Hold|Once); got != Took || show(e) != want {
+					if got := l.Next(&e, Outside|Once); got != Took || show(e) != want {
 						t.Fatalf("outcome %d, %s; want %s", got, show(e), want)
 					}
 				}
@@ -246,7 +67,7 @@ func TestOnce(t *testing.T) {
 		limit(t)
 		l := newLoop(t)
 		var e Event[string]
-		if got := l.Next(&e, Hold|Once); got != Idle {
+		if got := l.Next(&e, Outside|Once); got != Idle {
 			t.Errorf("outcome %d of an empty loop, want Idle", got)
 		}
 	})
@@ -268,7 +89,7 @@ func TestBeforeWait(t *testing.T) {
 		}
 	}
 	check("refused", Park, Interrupted, 1)
-	check("refused", Hold, Interrupted, 1)
+	check("refused", Outside, Interrupted, 1)
 	check("no wait at all", NoWait, Took, 0)
 	write(t, b)
 	check("something is pending", NoWait, Took, 0)
@@ -278,25 +99,47 @@ func TestBeforeWait(t *testing.T) {
 	file := regularFile(t)
 	watch(t, l, file, Read, "file")
 	check("a file is always ready", Park, Took, 0)
-	check("a file is always ready", Hold, Took, 0)
+	check("a file is always ready", Outside, Took, 0)
 	l.Clear(file)
 	answer = true
-	l.pretendCalm()
-	check("allowed", Hold, Idle, 1)
+	check("allowed", Outside, Idle, 1)
 	l.After(0, "timer")
 	check("allowed", Park, Took, 1)
 	l.BeforeWait(nil)
-	l.pretendCalm()
-	check("removed", Hold, Idle, 0)
+	check("removed", Outside, Idle, 0)
+}
+
+// A function that never allows a wait does not keep events away.
+func TestEventsInSpiteOfRefusals(t *testing.T) {
+	for _, how := range []Wait{Park, Outside} {
+		t.Run(fmt.Sprint(how), func(t *testing.T) {
+			limit(t)
+			l := newLoop(t)
+			l.BeforeWait(func() bool { return false })
+			a, b := pair(t)
+			watch(t, l, a, Read, "a")
+			l.After(time.Millisecond, "timer")
+			write(t, b)
+			var seen []string
+			for e := (Event[string]{}); len(seen) < 2; {
+				if l.Next(&e, how) == Took {
+					seen = append(seen, show(e))
+					drain(t, a)
+				}
+			}
+			if seen[0] != "R:a" || seen[1] != "timer:timer" {
+				t.Errorf("%v came, want R:a and timer:timer", seen)
+			}
+		})
+	}
 }
 
 // What the function before the wait notices is not slept over: Wake between its answer and the wait ends the wait.
 func TestWakeRightBeforeTheWait(t *testing.T) {
-	for _, how := range []Wait{Park, Hold} {
+	for _, how := range []Wait{Park, Outside} {
 		t.Run(fmt.Sprint(how), func(t *testing.T) {
 			limit(t)
 			l := newLoop(t)
-			l.pretendTraffic()
 			asked := 0
 			l.BeforeWait(func() bool {
 				asked++
@@ -307,7 +150,14 @@ func TestWakeRightBeforeTheWait(t *testing.T) {
 				return true
 			})
 			var e Event[string]
-			if got := l.Next(&e, how); got != Interrupted || asked != 1 {
+			got := l.Next(&e, how)
+			if how == Outside && got == Idle { // the owner's wait is the next
+				n, _ := unix.EpollWait(l.epoll, l.buffer, -1)
+				if l.Collect(n); n == 1 && l.buffer[0].Fd == wakeData {
+					got = Interrupted
+				}
+			}
+			if got != Interrupted || asked != 1 {
 				t.Errorf("outcome %d after %d waits, want Interrupted after one", got, asked)
 			}
 		})
@@ -315,18 +165,21 @@ func TestWakeRightBeforeTheWait(t *testing.T) {
 }
 
 func TestWake(t *testing.T) {
-	for _, how := range []Wait{NoWait, Hold, Park} {
+	for _, how := range []Wait{NoWait, Outside, Park} {
 		t.Run(fmt.Sprint(how), func(t *testing.T) {
 			limit(t)
 			l := newLoop(t)
 			a, b := pair(t)
 			watch(t, l, a, Read, "a")
-			l.pretendTraffic()
 			for range 5 { // several are one
 				l.Wake()
 			}
 			var e Event[string]
-			if got := l.Next(&e, how); got != Interrupted {
+			if how == Outside {
+				if l.Next(&e, how) != Idle || !readable(l.epoll) {
+					t.Fatal("the owner who waits outside is not woken")
+				}
+			} else if got := l.Next(&e, how); got != Interrupted {
 				t.Fatalf("outcome %d, want Interrupted", got)
 			}
 			round(l, nil)
@@ -397,7 +250,7 @@ func TestWaitingOutside(t *testing.T) {
 	idle(t, l)
 	watch(t, l, file, Read, "file")
 	outside()
-	if e := await(l, Hold); show(e) != "R:file" {
+	if e := await(l, Outside); show(e) != "R:file" {
 		t.Errorf("%s came, want R:file", show(e))
 	}
 	watch(t, l, file, 0, "")
@@ -405,7 +258,7 @@ func TestWaitingOutside(t *testing.T) {
 	idle(t, l)
 	watch(t, l, file, Write, "file again")
 	outside()
-	if e := await(l, Hold); show(e) != "W:file again" {
+	if e := await(l, Outside); show(e) != "W:file again" {
 		t.Errorf("%s came, want W:file again", show(e))
 	}
 	l.Clear(file)
@@ -452,4 +305,82 @@ func TestChangesAreToldTogether(t *testing.T) {
 		t.Errorf("one descriptor is %d times in the list of changes", n)
 	}
 	expect(t, "after changes back and forth", round(l, nil), "R:a")
+}
+
+func readable(fd int) bool {
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return n == 1
+}
+
+// After the last event the owner may wait without asking for another, unless the loop has something to do; and what is asked
+// for from then on reaches him in his wait.
+func TestMayWait(t *testing.T) {
+	limit(t)
+	l := newLoop(t)
+	outside := func(what, want string) {
+		t.Helper()
+		n, err := unix.EpollWait(l.epoll, l.buffer, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Collect(n)
+		expect(t, what, round(l, nil), want)
+	}
+	take := func(what, want string, may bool) {
+		t.Helper()
+		var e Event[string]
+		if got := l.Next(&e, NoWait); got != Took || show(e) != want {
+			t.Fatalf("%s: outcome %d, %s; want %s", what, got, show(e), want)
+		}
+		if got := l.MayWait(); got != may {
+			t.Fatalf("%s: the owner may wait: %t, want %t", what, got, may)
+		}
+	}
+	a, b := pair(t)
+	c, _ := pair(t)
+	watch(t, l, a, Read, "a")
+	write(t, b)
+	take("the only event", "R:a", true)
+	drain(t, a)
+	silent(t, l)
+	watch(t, l, c, Write, "meanwhile")
+	outside("a descriptor", "W:meanwhile")
+	l.Clear(c)
+
+	l.After(0, "timer")
+	take("a timer", "timer:timer", true)
+	l.After(time.Millisecond, "meanwhile")
+	outside("another timer", "timer:meanwhile")
+
+	l.After(0, "first")
+	l.After(0, "second")
+	take("the first of two", "timer:first", false)
+	take("the second", "timer:second", true)
+	l.After(time.Millisecond, "set before")
+	l.After(0, "now")
+	take("with one to come", "timer:now", true)
+	outside("which comes", "timer:set before")
+
+	write(t, b)
+	watch(t, l, a, Read|Write, "a")
+	take("the first direction", "R:a", false)
+	take("the second direction", "W:a", true)
+	drain(t, a)
+
+	watch(t, l, a, 0, "")
+	set(t, l, c, Registration[string]{Directions: Write, OneShot: true, Timeout: NoTimeout, Target: "once"})
+	round(l, nil)
+	set(t, l, c, Registration[string]{Directions: Write, OneShot: true, Timeout: NoTimeout, Target: "once"})
+	take("what the kernel has to be told of", "W:once", false)
+	idle(t, l)
+
+	file := regularFile(t)
+	l.Collect(0) // back from the wait
+	watch(t, l, file, Read, "file")
+	take("what is always ready", "R:file", false)
+	l.Clear(file)
+	l.Close()
+	if l.MayWait() {
+		t.Error("the owner of a closed loop may wait")
+	}
 }

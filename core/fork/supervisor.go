@@ -179,6 +179,9 @@ func (s *Supervisor) Next() (Order, bool) {
 	return Order{}, false
 }
 
+// Pending reports whether Next will tell something.
+func (s *Supervisor) Pending() bool { return len(s.orders) > 0 }
+
 func (s *Supervisor) order(o Order) { s.orders = append(s.orders, o) }
 
 func (s *Supervisor) tell(event Event, p *Process) {
