@@ -297,9 +297,7 @@ func (c *calls) receive(from Peer, msgType uint32, payload []byte, serves bool,
 }
 
 func (c *calls) misunderstood(from Peer, msgType uint32, why string) {
-	l := from.link()
-	l.in.unhandled.Add(1)
-	l.group.logger().Warn("core: a message of a call cannot be understood, and is dropped", "from", from.PID(), "type", msgType,
+	from.link().drop("core: a message of a call cannot be understood, and is dropped", "from", from.PID(), "type", msgType,
 		"reason", why)
 }
 

@@ -43,7 +43,7 @@ type Message[T any] struct {
 }
 
 // HandleMaster sets what the master does with a message from a worker. It is called before Run, like Group.Handle. A payload
-// that cannot be decoded is logged, counted in Stats.Unhandled, and dropped.
+// that cannot be decoded is counted in Stats.Unhandled, logged (of many from one process ever fewer), and dropped.
 func (m Message[T]) HandleMaster(g *Group, handler func(from *Worker, v T)) {
 	g.amend(m.Type, func(h *Handlers) {
 		h.Master = func(from *Worker, payload []byte) {
@@ -55,7 +55,7 @@ func (m Message[T]) HandleMaster(g *Group, handler func(from *Worker, v T)) {
 }
 
 // HandleWorker sets what a worker does with a message from the master. It is called before Run, like Group.Handle. A payload
-// that cannot be decoded is logged, counted in Stats.Unhandled, and dropped.
+// that cannot be decoded is counted in Stats.Unhandled, logged (of many from one process ever fewer), and dropped.
 func (m Message[T]) HandleWorker(g *Group, handler func(from *Master, v T)) {
 	g.amend(m.Type, func(h *Handlers) {
 		h.Worker = func(from *Master, payload []byte) {
@@ -95,9 +95,7 @@ func (m Message[T]) Broadcast(g *Group, v T) error {
 
 func (m Message[T]) decode(from Peer, payload []byte) (v T, ok bool) {
 	if err := decode(m.Codec, m.Type, payload, &v); err != nil {
-		l := from.link()
-		l.in.unhandled.Add(1)
-		l.group.logger().Warn("core: a message cannot be decoded, and is dropped", "from", from.PID(), "error", err)
+		from.link().drop("core: a message cannot be decoded, and is dropped", "from", from.PID(), "error", err)
 		return v, false
 	}
 	return v, true

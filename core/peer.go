@@ -93,6 +93,14 @@ type link struct {
 	in     counters
 }
 
+// drop counts a message that is dropped, and says why: the first time, the second, the fourth and so on. A process that
+// sends nothing else is not to fill the log.
+func (l *link) drop(text string, attributes ...any) {
+	if n := l.in.unhandled.Add(1); n&(n-1) == 0 {
+		l.group.logger().Warn(text, append(attributes, "unhandled", n)...)
+	}
+}
+
 // A Worker is a worker process, seen from the master. A process that takes the place of one that ended is another Worker.
 type Worker struct {
 	index   int

@@ -58,11 +58,15 @@ func (q *queue) added() {
 	}
 }
 
-// force sends a small message, whatever is queued: one that the other process may wait for without end.
+// mostBeyond is how many bytes may be forced into a full queue.
+const mostBeyond = 1 << 20
+
+// force sends a small message, also if the queue is full: one that the other process may wait for without end. A process
+// that goes on asking and does not listen hears nothing more: what it costs is bounded.
 func (q *queue) force(msgType uint32, payload []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.shut || len(payload) > q.maxPayload {
+	if q.shut || len(payload) > q.maxPayload || q.out.Excess() > mostBeyond {
 		return
 	}
 	q.messages++

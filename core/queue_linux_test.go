@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"encoding/binary"
+	"log/slog"
 	"math"
 	"runtime"
 	"testing"
@@ -61,6 +62,32 @@ func TestTheRequestIsDoneWithWhenItsReplyLeaves(t *testing.T) {
 		t.Errorf("%d replies left while their request was still being handled", late)
 	}
 }
+
+// TestRefusalsAreBounded fails if a process that asks and does not listen costs memory, or fills the log.
+func TestRefusalsAreBounded(t *testing.T) {
+	var lines int
+	g := Group{QueueLimit: 100, Logger: slog.New(countingHandler{&lines})}
+	from := calling(&g, func([][]byte) (int, error) { return 0, nil })
+	request := binary.NativeEndian.AppendUint32(nil, 5)
+	request = binary.NativeEndian.AppendUint32(request, callRequest)
+	for range 200000 {
+		from.link_.calls.receive(from, 1, request, false, nil)
+		from.link_.calls.receive(from, 1, request[:3], false, nil)
+	}
+	if n := from.link_.queue.out.Queued(); n < mostBeyond || n > mostBeyond+1000 {
+		t.Errorf("%d bytes are queued, want %d and a little", n, mostBeyond)
+	}
+	if lines < 2 || lines > 20 {
+		t.Errorf("%d lines were logged", lines)
+	}
+}
+
+type countingHandler struct{ lines *int }
+
+func (h countingHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (h countingHandler) Handle(context.Context, slog.Record) error { *h.lines++; return nil }
+func (h countingHandler) WithAttrs([]slog.Attr) slog.Handler        { return h }
+func (h countingHandler) WithGroup(string) slog.Handler             { return h }
 
 // TestRefusalsAreNotLostInAFullQueue fails if a caller waits without end for an answer that had no room.
 func TestRefusalsAreNotLostInAFullQueue(t *testing.T) {

@@ -66,6 +66,9 @@ func (o *Outbox) limit() int {
 // Queued returns how many bytes wait, headers included.
 func (o *Outbox) Queued() int { return o.queued }
 
+// Excess returns how many bytes more than the limit wait; less than 0 where there is room.
+func (o *Outbox) Excess() int { return o.queued - o.limit() }
+
 // HasRoom reports whether the queue has drained to half of its limit: the time to tell those whom Add refused. The
 // distance to the limit keeps them from being told, and refused, for each message.
 func (o *Outbox) HasRoom() bool { return o.queued <= o.limit()/2 }
