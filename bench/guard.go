@@ -19,7 +19,8 @@ var bounds = []bound{
 	{scenario: "stream 64", metric: "rate", least: 0.3},
 	{scenario: "bulk", metric: "rate", least: 0.4},
 	{scenario: "broadcast 4", metric: "p50", most: 2.6},
-	{scenario: "fork", metric: "p50", most: 30},
+	{scenario: "sleepers", metric: "p50", most: 4.5},
+	{scenario: "fork", metric: "p50", most: 12},
 }
 
 // attempts is how often a row may be measured before it counts as a regression.
