@@ -28,6 +28,7 @@ type loop struct {
 	ended    []*worker            // whose process is gone and whose channel is still to be read to its end
 	aside    *fork.Order          // taken from the supervisor and not carried out yet
 	spent    bool                 // too many of them have failed
+	steps    uint64               // that were made
 	kept     [][]byte             // memory of messages whose handlers are running
 
 	supervisor *fork.Supervisor // of the workers that the loop watches; nil: there were none
@@ -113,8 +114,10 @@ func (l *loop) sleep() bool {
 //export engineLoopNext
 func engineLoopNext(handle C.int64_t) {
 	room(false)
-	openPoller()
 	l := loopOf(handle)
+	if l.steps++; l.steps%pollerSteps == 0 {
+		openPoller()
+	}
 	step := l.step
 	l.settle()
 	step.kind, step.waited, step.more, step.may_wait = C.STEP_NONE, 0, 0, 0

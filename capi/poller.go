@@ -22,6 +22,10 @@ var (
 	pollerLock sync.Mutex
 )
 
+// pollerSteps is after how many steps of a loop it looks whether it is time to open the poller: that takes longer than much
+// of what a step does, and there are many of them between two collections.
+const pollerSteps = 64
+
 // openPoller has the runtime open the descriptors of its poller before it does so by itself, which is with its first timer:
 // after its second garbage collection it may set one at any time, and if it cannot open them then, it ends the process.
 // Programs that never come to a collection never have them.
