@@ -264,8 +264,8 @@ int main(int argc, char **argv)
     show("at least, in the last", &least);
     CHECK(kills >= 5 && reloads >= 5 && echoes > 100 && most.threads > 0 && last_samples > 0);
     CHECK(least.descriptors <= most.descriptors);
-    CHECK(least.threads <= most.threads);
-    CHECK(least.mappings <= most.mappings + 8); /* the allocators of the C library and of Go move */
+    CHECK(least.threads <= most.threads + 2); /* Go's runtime starts a thread or two more when it first needs them */
+    CHECK(least.mappings <= most.mappings + 16); /* of which each has four; and the allocators of the C library and of Go move */
     /* Before its first collections, Go's heap grows to the 4 MiB that it always allows itself; that takes half a minute. */
     CHECK(least.resident <= most.resident + (soak_ms >= 60000 ? most.resident / 20 + 1024 : 8192));
     return 0;
