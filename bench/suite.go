@@ -96,12 +96,12 @@ var scenarios = func() []scenario {
 		scenario{id: "sleepers", program: "workers", options: []string{"do=sleepers", "workers=20"}, count: 200, quick: 40,
 			by: ourselves, slow: true},
 		scenario{id: "fork", program: "start", options: []string{"do=fork"}, count: 20, quick: 8, by: inC},
-		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: 20, quick: 8, by: inC},
-		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: 20, quick: 8, by: inC},
-		scenario{id: "idle", program: "workers", options: []string{"do=stay", "workers=4"}, by: inC, slow: true, observer: observeIdle},
-		scenario{id: "idle timers", program: "workers", options: []string{"do=stay", "workers=4", "timers=1"}, by: inC, slow: true, observer: observeIdle},
-		scenario{id: "memory 8", program: "workers", options: []string{"do=stay", "workers=8"}, by: inC, slow: true, observer: observeMemory},
-		scenario{id: "memory 64", program: "workers", options: []string{"do=stay", "workers=64"}, by: inC, slow: true, observer: observeMemory},
+		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: 20, quick: 8, by: ourselves},
+		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: 20, quick: 8, by: ourselves},
+		scenario{id: "idle", program: "workers", options: []string{"do=stay", "workers=4"}, by: ourselves, slow: true, observer: observeIdle},
+		scenario{id: "idle timers", program: "workers", options: []string{"do=stay", "workers=4", "timers=1"}, by: ourselves, slow: true, observer: observeIdle},
+		scenario{id: "memory 8", program: "workers", options: []string{"do=stay", "workers=8"}, by: ourselves, slow: true, observer: observeMemory},
+		scenario{id: "memory 64", program: "workers", options: []string{"do=stay", "workers=64"}, by: ourselves, slow: true, observer: observeMemory},
 	)
 	for _, n := range []int{1000, 10000} {
 		all = append(all, scenario{id: text("descriptors %d", n), program: "descriptors", count: 1000, quick: 300,

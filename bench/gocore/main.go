@@ -1,11 +1,13 @@
-// Command gocore does the work of the floor's messages.c and workers.c with the Go package melon/core. Options and results
-// are those of these programs; streams go to the worker only.
+// Command gocore does the work of the floor's messages.c, workers.c and start.c with the Go package melon/core. Options and results
+// are those of these programs; streams go to the worker only, and workers are always executed.
 package main
 
 import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"strconv"
+	"syscall"
 	"time"
 
 	"melon/bench/measure"
@@ -17,7 +19,11 @@ const (
 	ack
 	begin
 	done
+	hello
 )
+
+// settle is how long it waits between two starts.
+const settle = 100 * time.Millisecond
 
 var (
 	size        = measure.Number("size", 64)
@@ -39,6 +45,10 @@ func main() {
 		rounds(&group, stop)
 	case "sleepers":
 		sleepers(&group, stop)
+	case "stay":
+		stay(&group)
+	case "exec", "kill":
+		start(&group, stop)
 	default:
 		stream(ctx, &group, stop)
 	}
@@ -48,7 +58,7 @@ func main() {
 	if core.IsWorker() {
 		return
 	}
-	if what == "ping" || what == "broadcast" || what == "sleepers" {
+	if len(samples) > 0 {
 		samples.Report()
 	}
 }
@@ -117,6 +127,58 @@ func sleepers(group *core.Group, stop func()) {
 		number++
 		answers <- measure.Now()
 	}})
+}
+
+// stay: a message to each worker, an answer from each, and nothing more.
+func stay(group *core.Group) {
+	processes := map[string]float64{"master": float64(syscall.Getpid())}
+	group.Observe = onStart(func(w *core.Worker) {
+		processes["worker"+strconv.Itoa(w.Index())] = float64(w.PID())
+		measure.Must(w.Send(data, message))
+	})
+	due := workers
+	if measure.Number("timers", 0) != 0 {
+		time.AfterFunc(time.Hour, func() {})
+	}
+	group.Handle(data, core.Handlers{Worker: answer, Master: func(*core.Worker, []byte) {
+		if due--; due == 0 {
+			measure.Report(processes)
+		}
+	}})
+}
+
+// start: from the start of a worker, or from the end of one before it, to its first message.
+func start(group *core.Group, stop func()) {
+	group.Workers = 1
+	group.Attached = func(m *core.Master) error { return m.Send(hello, message) }
+	hellos := make(chan *core.Worker)
+	group.Handle(hello, core.Handlers{Master: func(w *core.Worker, _ []byte) { hellos <- w }})
+	if core.IsWorker() {
+		return
+	}
+	go func() {
+		all := []*core.Worker{<-hellos}
+		for len(all) <= count {
+			time.Sleep(settle)
+			begin := measure.Now()
+			measure.Must(group.Resize(len(all) + 1))
+			all = append(all, <-hellos)
+			if what == "exec" {
+				samples = append(samples, measure.Now()-begin)
+			}
+		}
+		for _, w := range all[:count] {
+			if what != "kill" {
+				break
+			}
+			time.Sleep(settle)
+			begin := measure.Now()
+			measure.Must(syscall.Kill(w.PID(), syscall.SIGKILL))
+			<-hellos
+			samples = append(samples, measure.Now()-begin)
+		}
+		stop()
+	}()
 }
 
 // stream: from a goroutine, which waits where the queue is full.
