@@ -107,8 +107,8 @@ faults: lib ## Have the kernel refuse every system call of a group's life, one a
 SOAKTIME ?= 1m
 FORKS ?= 10000
 
-soak: lib ## Restart, reload and talk for SOAKTIME, kill for a third of it, kill the master 200 times: nothing may grow or be lost.
-	SOAKTIME=$(SOAKTIME) $(ctest) '^TestSoak$$' -v
+soak: lib ## Restart, reload and talk for SOAKTIME, kill for a third of it, kill the master 200 times; with FORKS=1000000 fork so often.
+	$(if $(findstring command,$(origin FORKS)),FORKS=$(FORKS)) SOAKTIME=$(SOAKTIME) $(ctest) '^(TestSoak|TestForkStorm)$$' -v
 
 storm: lib ## Fork FORKS times.
 	FORKS=$(FORKS) $(ctest) '^TestForkStorm$$' -v
