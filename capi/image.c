@@ -129,9 +129,15 @@ static void meet(void)
 void engine_rest(void)
 {
     enum { TRIES = 64, PATIENCE = 10 };
+    struct sigaction now;
 
     if (atomic_load(&users) > 1 || rest_asked == TRIES)
         return;
+    /* The program may have taken the signal, or put all of them back to what they do by themselves: end it. */
+    if (sigaction(SIGSTKFLT, NULL, &now) != 0 || !copy_holds(&current, (const void *)now.sa_sigaction)) {
+        rest_asked = TRIES;
+        return;
+    }
     monitor_rest(&table->orders->monitor, rest_asked++ == 0 ? PATIENCE : 0);
     if (atomic_load(&users) > 1)
         monitor_resume(&table->orders->monitor);
