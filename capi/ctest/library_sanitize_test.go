@@ -4,7 +4,6 @@ package ctest
 
 import (
 	"path/filepath"
-	"slices"
 	"testing"
 )
 
@@ -39,17 +38,5 @@ func runSanitized(t *testing.T, sanitizers string, patterns, without []string) {
 	}
 	lib := filepath.Join(dir, "lib")
 	flags := []string{sanitizers, "-fno-sanitize-recover=all", "-I" + include, "-L" + lib, "-lmln", "-Wl,-rpath," + lib}
-	for _, source := range sources(t, programs, patterns...) {
-		if slices.Contains(without, filepath.Base(source)) {
-			continue
-		}
-		t.Run(filepath.Base(source), func(t *testing.T) {
-			t.Parallel()
-			path := filepath.Join(t.TempDir(), "program")
-			if err := compile(path, []string{source}, flags...); err != nil {
-				t.Fatal(err)
-			}
-			check(t, source, path)
-		})
-	}
+	eachProgram(t, patterns, without, nil, flags, func(t *testing.T, source, program string) { check(t, source, program) })
 }

@@ -4,8 +4,6 @@ package ctest
 
 import (
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"testing"
 )
 
@@ -28,22 +26,12 @@ func TestLibraryUnderMemcheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags := libraryFlags(t)
-	without := []string{"event_fork.c", "event_idle.c", "event_signal_plain.c", "event_many_fds.c",
+	without := []string{"event_fork.c", "event_idle.c", "event_signal_plain.c", "event_many_fds.c", "event_dispositions.c",
 		"conf_paths.c"} // Go reads strings of C by 16 bytes, up to the end of the page
-	for _, source := range sources(t, programs, "event_*.c", "connection_*.c", "conf_*.c") {
-		if slices.Contains(without, filepath.Base(source)) {
-			continue
-		}
-		t.Run(filepath.Base(source), func(t *testing.T) {
-			t.Parallel()
-			path := filepath.Join(t.TempDir(), "program")
-			if err := compile(path, []string{source}, flags...); err != nil {
-				t.Fatal(err)
-			}
-			// Valgrind does not know all instructions that the collector uses where the processor has them.
-			check(t, source, "/usr/bin/env", "GODEBUG=cpu.all=off", valgrind, "--quiet", "--error-exitcode=99", "--undef-value-errors=no", "--leak-check=full",
-				"--show-leak-kinds=definite", "--errors-for-leak-kinds=definite", path)
-		})
+	run := func(t *testing.T, source, program string) {
+		// Valgrind does not know all instructions that the collector uses where the processor has them.
+		check(t, source, "/usr/bin/env", "GODEBUG=cpu.all=off", valgrind, "--quiet", "--error-exitcode=99", "--undef-value-errors=no",
+			"--leak-check=full", "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite", program)
 	}
+	eachProgram(t, []string{"event_*.c", "connection_*.c", "conf_*.c"}, without, nil, libraryFlags(t), run)
 }

@@ -40,11 +40,19 @@ func eachPlainProgram(t *testing.T, flags []string, run func(t *testing.T, sourc
 	for _, prefix := range plainPrefixes {
 		patterns = append(patterns, prefix+"*.c")
 	}
+	eachProgram(t, patterns, nil, parts, append(flags, "-I"+include), run)
+}
+
+// eachProgram compiles programs, with other parts and flags, and has each run.
+func eachProgram(t *testing.T, patterns, without, parts, flags []string, run func(t *testing.T, source, program string)) {
 	for _, source := range sources(t, programs, patterns...) {
+		if slices.Contains(without, filepath.Base(source)) {
+			continue
+		}
 		t.Run(filepath.Base(source), func(t *testing.T) {
 			t.Parallel()
 			program := filepath.Join(t.TempDir(), "program")
-			if err := compile(program, append([]string{source}, parts...), append(flags, "-I"+include)...); err != nil {
+			if err := compile(program, slices.Concat([]string{source}, parts), flags...); err != nil {
 				t.Fatal(err)
 			}
 			run(t, source, program)
