@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+#include "gomemory.h"
 #include "gothread.h"
 
 struct engine_table;
@@ -22,6 +23,7 @@ struct copy_orders {
     gothread_creator *create_thread; /* what the first copy has found */
     uint32_t polls;                  /* its Go runtime has opened its poller; see poller.c; atomic */
     struct monitor monitor;          /* of its Go runtime */
+    struct gomemory memory;          /* likewise */
 };
 
 /* Those of the copy that this code belongs to. */

@@ -11,7 +11,7 @@ package main
 
 /*
 #cgo CFLAGS: -std=gnu11 -D_GNU_SOURCE -I${SRCDIR}/../include -Wall -Wextra -fexceptions -fstack-protector-strong
-#cgo LDFLAGS: ${SRCDIR}/exports.so
+#cgo LDFLAGS: ${SRCDIR}/exports.so -Wl,--wrap=x_cgo_mmap -Wl,--wrap=x_cgo_munmap
 #include "engine.h"
 */
 import "C"

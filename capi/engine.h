@@ -220,8 +220,12 @@ void engine_rest(void);
 /* In a worker: the engine is started when it is needed. Only the dead one's handlers of signals are removed now. */
 void engine_put_off(void);
 
-/* Parts of the hooks that run before every fork(), and in every child of one. */
-void engine_before_fork(void);
+/*
+ * Parts of the hooks that run before every fork(), and after it in the parent and in the child. `memory_used`: the child goes on
+ * with something that lies in memory of Go.
+ */
+void engine_before_fork(int memory_used);
+void engine_after_fork_parent(void);
 void engine_after_fork_child(void);
 
 #endif

@@ -164,6 +164,14 @@ void loop_before_fork(void)
     pthread_mutex_lock(&loops_lock);
 }
 
+int loop_handles_messages(void)
+{
+    for (const mln_event_t *ev = loops; ev != NULL; ev = ev->next)
+        if (__atomic_load_n(&ev->step.handling, __ATOMIC_RELAXED) > 0)
+            return 1;
+    return 0;
+}
+
 void loop_after_fork_parent(void)
 {
     pthread_mutex_unlock(&loops_lock);

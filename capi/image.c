@@ -54,7 +54,10 @@ static struct copy *_Atomic spare; /* what a child can start, if not NULL */
 
 static int forked; /* this process was made by fork, and has an engine of its own or tries to get one */
 
-struct copy_orders engine_orders;
+/* Of Go's package runtime/cgo. It is not there yet when cgo links this package to look at it. */
+extern cross_to_go *x_crosscall2_ptr __attribute__((weak));
+
+struct copy_orders engine_orders = {.memory.end_thread = &x_crosscall2_ptr};
 
 static int dispositions_taken; /* over from the parent, by this process */
 static struct sigaction original[NSIG]; /* dispositions before the Go runtime's own */
@@ -285,13 +288,30 @@ void engine_put_off(void)
     take_over_dispositions();
 }
 
-void engine_before_fork(void)
+void engine_before_fork(int memory_used)
 {
     poller_before_fork(&current);
+    gomemory_before_fork(&current.table->orders->memory, memory_used);
+}
+
+void engine_after_fork_parent(void)
+{
+    gomemory_after_fork_parent(&current.table->orders->memory);
+}
+
+/* The dead runtime's only handler, but for one that is C code. It would find nothing of what it needs. */
+static void take_over_urg(void)
+{
+    struct sigaction now;
+
+    if (sigaction(SIGURG, NULL, &now) == 0 && is_ours(SIGURG, &now))
+        (void)sigaction(SIGURG, &original[SIGURG], NULL);
 }
 
 void engine_after_fork_child(void)
 {
+    take_over_urg();
+    gomemory_after_fork_child(&current.table->orders->memory);
     poller_after_fork_child();
     dispositions_taken = 0;
     loading = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;

@@ -64,19 +64,38 @@ static int64_t milliseconds(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static void block_signals(sigset_t *before)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
 /* ---- around every fork ---- */
 
+static sigset_t mask_before_fork; /* of the thread that forks; under the locks of the channels and the loops */
+
+/* Signals wait: in the child, until what their handlers would run on is put right. */
 void process_before_fork(void)
 {
-    engine_before_fork();
+    sigset_t mask;
+
+    block_signals(&mask);
     channel_before_fork();
     loop_before_fork();
+    mask_before_fork = mask;
+    engine_before_fork(loop_handles_messages());
 }
 
 void process_after_fork_parent(void)
 {
+    sigset_t mask = mask_before_fork;
+
+    engine_after_fork_parent();
     loop_after_fork_parent();
     channel_after_fork_parent();
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
 void process_after_fork_child(void)
@@ -86,6 +105,7 @@ void process_after_fork_child(void)
     worker_after_fork_child();
     loop_after_fork_child();
     loop_signals_after_fork_child();
+    pthread_sigmask(SIG_SETMASK, &mask_before_fork, NULL);
 }
 
 static void free_worker(struct worker *w)
@@ -277,14 +297,6 @@ void worker_loop_gone(mln_event_t *ev)
 static int pidfd_of(pid_t pid)
 {
     return (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
-}
-
-static void block_signals(sigset_t *before)
-{
-    sigset_t all;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, before);
 }
 
 /* What a child needs of its start, made before the fork so that nothing can fail after it. */
