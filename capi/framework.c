@@ -182,7 +182,7 @@ int mln_fork(void)
     mln_sauto_t n = number("worker_proc", 0, 65535, 0, "an integer from 0 to 65535");
 
     for (mln_sauto_t i = 0; i < n; ++i) {
-        int result = mln_fork_restart(NULL);
+        int result = worker_fork();
 
         if (result == 0)
             return 0;
@@ -206,7 +206,7 @@ static int send_reload(mln_event_t *ev, mln_fork_t *f, void *data)
     return 0;
 }
 
-static int reload_due;
+static int reload_due; /* of this group */
 
 /* A broken file changes nothing anywhere: workers are told only of a sound one. */
 static void reload(mln_event_t *ev, void *data)
@@ -235,13 +235,13 @@ static void reload_soon(mln_event_t *ev, int signo, void *data)
 
 /* ---- stop ---- */
 
+static int stop_asked; /* of this group */
+
 /* In loop context, in the master. Whoever asks twice does not want to wait. */
 static void stop(mln_event_t *ev, int signo, void *data)
 {
-    static int asked;
-
     (void)data;
-    if (asked++ != 0) {
+    if (stop_asked++ != 0) {
         log_line(report, "signal %d again: the workers are not waited for", signo);
         mln_event_break_set(ev);
         return;
@@ -293,7 +293,7 @@ static int run_master(const struct framework *fw)
     mln_event_t *ev = mln_event_new();
     int result;
 
-    reload_due = 0; /* of an earlier loop */
+    reload_due = stop_asked = 0; /* of an earlier group */
     /* Before the first fork: from now on the signal ends neither the master nor a worker. */
     worker_ignore_signal(SIGUSR2);
     if (ev == NULL || mln_event_set_signal(ev, M_EV_SET, SIGUSR2, NULL, reload_soon) != 0 || stop_by_signals(ev) != 0) {
