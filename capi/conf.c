@@ -53,7 +53,7 @@ static mln_conf_t *read_file(char *path, const char *consequence)
     size_t len = 0;
     mln_conf_t *cf = NULL;
     if (table->conf_parse(path, &blob, &len) < 0)
-        log_line(error, "%s; %s", blob, consequence);
+        log_line(error, "%s; %s", blob != NULL ? blob : strerror(ENOMEM), consequence);
     else if ((cf = conf_tree_from_blob(blob, len)) == NULL)
         log_line(error, "%s: cannot keep the configuration: %s; %s", path, strerror(errno), consequence);
     free(blob);

@@ -1,7 +1,6 @@
 package main
 
 /*
-#include <stdlib.h>
 #include "conf.h"
 */
 import "C"
@@ -14,7 +13,8 @@ import (
 )
 
 // engineConfParse is the entry conf_parse of struct engine_table: it parses the file path and gives its tree as the
-// blob that conf.h describes, or the sentence that says what is wrong, in memory that the caller frees.
+// blob that conf.h describes, or the sentence that says what is wrong, in memory that the caller frees. Where there is no
+// memory for either, it gives NULL.
 //
 //export engineConfParse
 func engineConfParse(path *C.char, blob **C.char, length *C.size_t) C.int {
@@ -24,10 +24,12 @@ func engineConfParse(path *C.char, blob **C.char, length *C.size_t) C.int {
 		out, err = flatten(tree)
 	}
 	if err != nil {
-		*blob = C.CString(err.Error())
+		*blob = (*C.char)(toC([]byte(err.Error())))
 		return -1
 	}
-	*blob = (*C.char)(C.CBytes(out))
+	if *blob = (*C.char)(toC(out)); *blob == nil {
+		return -1
+	}
 	*length = C.size_t(len(out))
 	return 0
 }

@@ -12,7 +12,11 @@ package main
 /*
 #cgo CFLAGS: -std=gnu11 -D_GNU_SOURCE -I${SRCDIR}/../include -Wall -Wextra -fexceptions -fstack-protector-strong
 #cgo LDFLAGS: ${SRCDIR}/exports.so -Wl,--wrap=x_cgo_mmap -Wl,--wrap=x_cgo_munmap
+#include <stdlib.h>
 #include "engine.h"
+
+// By its own name, malloc is a function of cgo's that ends the process where there is no memory.
+static inline void *allocate(size_t n) { return malloc(n); }
 */
 import "C"
 
@@ -20,6 +24,7 @@ import (
 	"errors"
 	"runtime"
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +56,17 @@ func result(err error) C.int {
 		return -C.int(errno)
 	}
 	return -C.int(unix.EIO)
+}
+
+// toC copies bytes, and a zero behind them, into memory that the C side frees; nil where there is none.
+func toC(p []byte) unsafe.Pointer {
+	memory := C.allocate(C.size_t(len(p) + 1))
+	if memory != nil {
+		out := unsafe.Slice((*byte)(memory), len(p)+1)
+		copy(out, p)
+		out[len(p)] = 0
+	}
+	return memory
 }
 
 // room makes sure that the stack below has room for a signal handler of the program.
