@@ -31,7 +31,8 @@ enum {
     BLOCK_SIZE = 64 << 10,               /* what small frames share */
     SPARES_MOST = 16,                    /* blocks that are kept after a burst, for the next one */
     LARGE = 128 << 10,                   /* from this size on a payload is not copied if the kernel takes it at once */
-    KERNEL_BUFFER = 1 << 20              /* asked for; less where the system's limit is lower */
+    KERNEL_BUFFER = 1 << 20,             /* asked for; less where the system's limit is lower */
+    PASS_RIGHTS = 83                     /* SO_PASSRIGHTS, which the C library's headers need not know yet */
 };
 
 /* Guards send queues and lists of unsent channels: any thread may send. Never held while a handler runs. */
@@ -67,12 +68,17 @@ void channel_after_fork_parent(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* So that a message of a megabyte leaves in one system call. It costs memory only while so much is under way. */
-static void enlarge_kernel_buffer(int fd)
+/*
+ * A message of a megabyte is to leave in one system call; that costs memory only while so much is under way. And the other end must
+ * not send descriptors along: nobody here takes them, but the kernel closes them while this process receives, which lasts as long as the
+ * sender has prepared it to (SO_LINGER). Linux before 6.16 cannot refuse them.
+ */
+static void set_up_socket(int fd)
 {
-    static const int size = KERNEL_BUFFER;
+    static const int size = KERNEL_BUFFER, none = 0;
 
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    (void)setsockopt(fd, SOL_SOCKET, PASS_RIGHTS, &none, sizeof none);
 }
 
 static void release(mln_fork_t *f)
@@ -137,7 +143,7 @@ mln_fork_t *channel_new(int fd)
         errno = ENOMEM;
         return NULL;
     }
-    enlarge_kernel_buffer(fd);
+    set_up_socket(fd);
     return f;
 }
 
@@ -177,7 +183,7 @@ int channel_self_set(int fd)
     if (channel_self() == NULL || renew(self, fd) != 0)
         return -1;
     self->stype = M_PST_SUP;
-    enlarge_kernel_buffer(fd);
+    set_up_socket(fd);
     return 0;
 }
 
@@ -287,6 +293,11 @@ static void detach(mln_fork_t *f, void **rest, mln_size_t *size)
     }
     if (loop_is_bound(ev) && (go = loop_engine(ev)) != NULL)
         go->channel_detach(ev->handle, f->conn.sockfd, (uintptr_t)f, frame, rest, size);
+    if (size != NULL && *size != 0 && *rest == NULL) {
+        log_line(error, "%zu bytes of messages from process %ld are lost, of which the handlers were not called: out of memory",
+                 (size_t)*size, (long)f->pid);
+        *size = 0;
+    }
     pthread_mutex_lock(&lock);
     forget_unsent(f);
     f->priv->ev = NULL;
@@ -311,9 +322,9 @@ void channel_close(mln_fork_t *f)
     forget_unsent(f);
     pthread_mutex_unlock(&lock);
     detach(f, NULL, NULL);
-    close(f->conn.sockfd);
-    f->conn.sockfd = -1;
     pthread_mutex_lock(&lock);
+    close(f->conn.sockfd); /* under the lock: the child of a fork in another thread closes it if it has it, and nothing else */
+    f->conn.sockfd = -1;
     f->priv->next_buried = *list;
     *list = f;
     pthread_mutex_unlock(&lock);

@@ -10,6 +10,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -81,7 +82,7 @@ func engineChannelDetach(handle C.int64_t, fd C.int, c C.uintptr_t, frame C.uint
 	}
 	if rest != nil {
 		if left := ch.rest(frame); len(left) > 0 {
-			*rest, *size = C.CBytes(left), C.size_t(len(left))
+			*rest, *size = toC(left), C.size_t(len(left))
 		}
 	}
 	delete(l.channels, uintptr(c))
@@ -194,6 +195,9 @@ func (ch *channel) read() bool {
 		}
 		return false
 	case errno == nil:
+		if n := ch.inbox.Buffered(); n > 0 {
+			ch.broken = errors.New("it ends inside of a message, of which " + strconv.Itoa(n) + " bytes have come")
+		}
 	case errno == unix.EAGAIN || errno == unix.EINTR || errno == unix.ENOMEM || errno == unix.ENOBUFS:
 		return false // what is there stays there: a kernel that is short of memory is asked again
 	case errno != unix.ECONNRESET: // which is an end like any other, with messages that nobody read
