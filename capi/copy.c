@@ -486,6 +486,7 @@ void copy_start(const struct copy *copy)
     (void)!getrandom(seed, sizeof seed, GRND_NONBLOCK); /* if it is empty, the runtime finds another */
     copy->table->orders->second = 1;
     copy->table->orders->create_thread = gothread_create();
+    copy->table->orders->no_thread = engine_orders.no_thread;
     if (single != 0)
         ((constructor *)(copy->begin + single))(argument_count, arguments, environ);
     for (size_t i = 0; i < n; ++i)

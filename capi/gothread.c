@@ -53,6 +53,7 @@ enum monitor_rest { AWAKE, TO_REST, RESTING };
 
 static gothread_creator *create;
 static int threads; /* that were made; atomic */
+static int told;    /* that one could not be made; atomic */
 
 /* ---- the monitor ---- */
 
@@ -194,7 +195,10 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
     if (create == NULL || (b = malloc(sizeof *b)) == NULL)
         return EAGAIN;
     *b = (struct beginning){function, argument, __atomic_add_fetch(&threads, 1, __ATOMIC_RELAXED)};
-    if ((error_number = create(thread, attributes, begin, b)) != 0)
+    if ((error_number = create(thread, attributes, begin, b)) != 0) {
         free(b);
+        if (__atomic_exchange_n(&told, 1, __ATOMIC_RELAXED) == 0)
+            engine_orders.no_thread(error_number);
+    }
     return error_number;
 }

@@ -70,6 +70,13 @@ static void note_dispositions(void)
         (void)sigaction(signo, NULL, &original[signo]);
 }
 
+/* In the log, where somebody looks: what the runtime says of it goes to standard error. */
+static void no_thread(int error_number)
+{
+    log_line(error, "no thread can be started: %s (see ulimit -u, and the limit of the control group); this process tries it again for a "
+             "moment, and aborts then", strerror(error_number));
+}
+
 /*
  * Runs before the Go runtime's start-up, which is an ordinary constructor. The threads that the runtime makes inherit
  * this thread's signal mask: all blocked, so that no signal meant for the program lands on them.
@@ -81,6 +88,7 @@ __attribute__((constructor(101))) static void before_runtime(int argc, char **ar
     if (!engine_orders.second) {
         note_dispositions();
         copy_note_arguments(argc, argv);
+        engine_orders.no_thread = no_thread;
         current = first = copy_first();
     }
     gothread_prepare(engine_orders.create_thread);
