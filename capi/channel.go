@@ -32,6 +32,7 @@ type channel struct {
 	queued   bool      // in the loop's backlog
 	received int       // bytes, in all
 	more     bool      // the last read filled its buffer: another one may bring more
+	refused  bool      // the kernel could not carry the last read out, and is to be asked again
 	reads    int       // since the loop looked at other descriptors
 	broken   error     // what is wrong with what came
 }
@@ -185,7 +186,7 @@ func (ch *channel) read() bool {
 	ch.pin()
 	n, errno := read(ch.fd, space)
 	ch.reads++
-	ch.more = n == len(space)
+	ch.more, ch.refused = n == len(space), false
 	switch {
 	case n > 0:
 		ch.inbox.Added(n)
@@ -198,8 +199,11 @@ func (ch *channel) read() bool {
 		if n := ch.inbox.Buffered(); n > 0 {
 			ch.broken = errors.New("it ends inside of a message, of which " + strconv.Itoa(n) + " bytes have come")
 		}
-	case errno == unix.EAGAIN || errno == unix.EINTR || errno == unix.ENOMEM || errno == unix.ENOBUFS:
-		return false // what is there stays there: a kernel that is short of memory is asked again
+	case errno == unix.EAGAIN:
+		return false
+	case errno == unix.EINTR || errno == unix.ENOMEM || errno == unix.ENOBUFS:
+		ch.refused = true // what is there stays there
+		return false
 	case errno != unix.ECONNRESET: // which is an end like any other, with messages that nobody read
 		ch.broken = errors.New("it cannot be read: " + errno.Error())
 	}
@@ -208,7 +212,7 @@ func (ch *channel) read() bool {
 }
 
 // drain is for a channel whose worker has ended: it reads until there is something to do, or the bytes that were left are
-// read.
+// read. It may have to be called again.
 func (ch *channel) drain(left *int) {
 	for *left > 0 {
 		before := ch.received
@@ -217,7 +221,10 @@ func (ch *channel) drain(left *int) {
 		if made {
 			return
 		}
-		if ch.received == before { // interrupted, or somebody else has read
+		if ch.refused {
+			return
+		}
+		if ch.received == before { // somebody else has read
 			break
 		}
 	}

@@ -43,10 +43,10 @@ static int bind_loop(mln_event_t *ev, const struct engine_table *go)
 {
     int64_t handle;
 
-    pthread_mutex_lock(&ev->callback_lock);
+    pthread_mutex_lock(&loops_lock); /* a fork in another thread finds all of its descriptors, or none */
     if ((handle = ev->handle) < 0 && (handle = go->loop_new(&ev->step, ev->fds)) >= 0)
         __atomic_store_n(&ev->handle, handle, __ATOMIC_RELEASE);
-    pthread_mutex_unlock(&ev->callback_lock);
+    pthread_mutex_unlock(&loops_lock);
     if (handle < 0) {
         errno = (int)-handle;
         return -1;
@@ -67,6 +67,22 @@ const struct engine_table *loop_engine(mln_event_t *ev)
     return go;
 }
 
+/* Takes it out of the list, and away from the engine, which closes its descriptors. */
+static void unlink_loop(mln_event_t *ev, const struct engine_table *go)
+{
+    pthread_mutex_lock(&loops_lock);
+    if (loop_is_bound(ev))
+        go->loop_free(ev->handle);
+    if (ev->prev != NULL)
+        ev->prev->next = ev->next;
+    else if (loops == ev)
+        loops = ev->next;
+    if (ev->next != NULL)
+        ev->next->prev = ev->prev;
+    ev->prev = ev->next = NULL;
+    pthread_mutex_unlock(&loops_lock);
+}
+
 mln_event_t *mln_event_new(void)
 {
     const struct engine_table *go = engine_awaits() ? NULL : engine();
@@ -83,16 +99,17 @@ mln_event_t *mln_event_new(void)
     pthread_mutex_init(&ev->turn, &recursive);
     pthread_mutexattr_destroy(&recursive);
     pthread_mutex_init(&ev->callback_lock, NULL);
-    if (go != NULL && bind_loop(ev, go) != 0) {
-        free(ev);
-        return NULL;
-    }
     pthread_mutex_lock(&loops_lock);
     ev->next = loops;
     if (loops != NULL)
         loops->prev = ev;
     loops = ev;
     pthread_mutex_unlock(&loops_lock);
+    if (go != NULL && bind_loop(ev, go) != 0) {
+        unlink_loop(ev, NULL);
+        free(ev);
+        return NULL;
+    }
     return ev;
 }
 
@@ -100,19 +117,6 @@ mln_event_t *mln_event_init(mln_u32_t is_main)
 {
     (void)is_main;
     return mln_event_new();
-}
-
-static void unlink_loop(mln_event_t *ev)
-{
-    pthread_mutex_lock(&loops_lock);
-    if (ev->prev != NULL)
-        ev->prev->next = ev->next;
-    else if (loops == ev)
-        loops = ev->next;
-    if (ev->next != NULL)
-        ev->next->prev = ev->prev;
-    ev->prev = ev->next = NULL;
-    pthread_mutex_unlock(&loops_lock);
 }
 
 /*
@@ -137,13 +141,11 @@ static void free_loop(mln_event_t *ev, const char *frame)
             mln_event_break_set(ev);
             return;
         }
-        unlink_loop(ev);
         if (ev->serves) {
             worker_loop_gone(ev);
             channel_loop_gone(ev);
         }
-        if (loop_is_bound(ev))
-            go->loop_free(ev->handle);
+        unlink_loop(ev, go);
     }
     loop_signals_forget(ev);
     free(ev);
@@ -361,6 +363,11 @@ static void wait_outside(mln_event_t *ev)
     n = epoll_wait(ev->fds[0], ev->step.events, STEP_EVENTS_MAX, -1);
     __atomic_store_n(&ev->step.sleeping, 0, __ATOMIC_SEQ_CST);
     ev->step.collected = n > 0 ? n : 0;
+    if (n < 0 && errno != EINTR) {
+        log_line(error, "the event loop is broken, for it cannot wait: %s (has its descriptor %d been closed?)", strerror(errno),
+                 ev->fds[0]);
+        mln_event_break_set(ev);
+    }
 }
 
 /*

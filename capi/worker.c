@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,17 +29,27 @@
 /* How long a program may take from fork to exec before the master goes on without knowing. */
 enum { EXEC_WAIT_MS = 5000 };
 
+/* Of a start that has failed. */
+static const char tried_later[] = "; it will be tried later";
+
 /* How long workers may take to end when their master has no more use for them. */
 enum { END_WAIT_MS = 1000 };
 
 static struct worker *workers;                /* every process, and those that wait to be started again */
 static mln_fork_t *first_channel, *last_channel; /* what the program sees: the live ones, oldest first */
+static struct launch *launches;               /* what is being started */
 static mln_u64_t serials;
+
+/*
+ * Over these lists, and over the descriptors that are in them: a fork in another thread, of the program's own, finds them sound, and
+ * its child closes what it finds. Innermost but for the locks of channels: nothing is called that logs, or that the program has written.
+ */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static clr_handler clear_handler;
 static void *clear_data;
 static sigset_t ignored_signals;
-static __thread int executing; /* the fork under way in this thread is followed by exec */
+static __thread struct launch *launching; /* what the fork under way in this thread is for */
 
 void worker_ignore_signal(int signo)
 {
@@ -74,7 +85,7 @@ static void block_signals(sigset_t *before)
 
 /* ---- around every fork ---- */
 
-static sigset_t mask_before_fork; /* of the thread that forks; under the locks of the channels and the loops */
+static sigset_t mask_before_fork; /* of the thread that forks; under the locks that are held around a fork */
 
 /* Signals wait: in the child, until what their handlers would run on is put right. */
 void process_before_fork(void)
@@ -82,6 +93,7 @@ void process_before_fork(void)
     sigset_t mask;
 
     block_signals(&mask);
+    pthread_mutex_lock(&lock);
     channel_before_fork();
     loop_before_fork();
     mask_before_fork = mask;
@@ -95,6 +107,7 @@ void process_after_fork_parent(void)
     engine_after_fork_parent();
     loop_after_fork_parent();
     channel_after_fork_parent();
+    pthread_mutex_unlock(&lock);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
@@ -117,6 +130,28 @@ static void free_worker(struct worker *w)
     free(w);
 }
 
+/* What a child needs of its start, made before the fork so that nothing can fail after it. */
+struct launch {
+    struct launch *prev, *next;
+    int executes;  /* a program, in the child */
+    int pair[2];   /* master's end, child's end */
+    int status[2]; /* by which the child tells why it could not execute; -1, -1 for a plain worker */
+    mln_fork_t *channel;
+    char **argv;
+    char **environment;
+    char fd_text[16];
+    char channel_text[128];
+};
+
+static void close_pair(int *pair)
+{
+    for (int i = 0; i < 2; ++i) {
+        if (pair[i] >= 0)
+            close(pair[i]);
+        pair[i] = -1;
+    }
+}
+
 /*
  * The child holds copies of its siblings' channels: with one of them open nobody would ever see their end. What exec
  * follows is spared: every descriptor of the library is close-on-exec.
@@ -125,8 +160,17 @@ void worker_after_fork_child(void)
 {
     struct worker *w, *next;
 
-    if (executing)
+    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    if (launching != NULL && launching->executes)
         return;
+    for (struct launch *l = launches; l != NULL; l = l->next) {
+        if (l == launching)
+            continue;
+        close_pair(l->pair); /* of another thread, which is not here to do it */
+        close_pair(l->status);
+    }
+    if ((launches = launching) != NULL)
+        launching->prev = launching->next = NULL;
     for (w = workers; w != NULL; w = next) {
         next = w->next;
         if (w->pidfd >= 0)
@@ -155,21 +199,25 @@ static struct worker *new_worker(enum proc_exec_type etype, enum proc_state_type
     w->args = args;
     w->n_args = n_args;
     w->pidfd = -1;
+    pthread_mutex_lock(&lock);
     w->next = workers;
     if (workers != NULL)
         workers->prev = w;
     workers = w;
+    pthread_mutex_unlock(&lock);
     return w;
 }
 
 static void unlink_worker(struct worker *w)
 {
+    pthread_mutex_lock(&lock);
     if (w->prev != NULL)
         w->prev->next = w->next;
     else
         workers = w->next;
     if (w->next != NULL)
         w->next->prev = w->prev;
+    pthread_mutex_unlock(&lock);
 }
 
 static void drop_worker(struct worker *w)
@@ -182,6 +230,7 @@ static void drop_worker(struct worker *w)
     free_worker(w);
 }
 
+/* The caller holds the lock. */
 static void append_channel(struct worker *w, mln_fork_t *f)
 {
     f->pid = w->pid;
@@ -207,6 +256,8 @@ static void close_channel(struct worker *w)
 
     if (f == NULL)
         return;
+    channel_close(f);
+    pthread_mutex_lock(&lock);
     if (f->prev != NULL)
         f->prev->next = f->next;
     else
@@ -216,7 +267,15 @@ static void close_channel(struct worker *w)
     else
         last_channel = f->prev;
     w->channel = NULL;
-    channel_close(f);
+    pthread_mutex_unlock(&lock);
+}
+
+static void close_pidfd(struct worker *w)
+{
+    pthread_mutex_lock(&lock);
+    close(w->pidfd);
+    w->pidfd = -1;
+    pthread_mutex_unlock(&lock);
 }
 
 int mln_fork_scan_all(mln_event_t *ev, scan_handler handler, void *data)
@@ -294,41 +353,57 @@ void worker_loop_gone(mln_event_t *ev)
 
 /* ---- starting ---- */
 
+/*
+ * Of a process that is gone, whose status the program's own way with SIGCHLD has taken, there is none. In its place stands what is ready
+ * at once and for ever, as that would be.
+ */
 static int pidfd_of(pid_t pid)
 {
-    return (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
+
+    return fd < 0 && errno == ESRCH ? eventfd(1, EFD_CLOEXEC) : fd;
 }
 
-/* What a child needs of its start, made before the fork so that nothing can fail after it. */
-struct launch {
-    int pair[2];   /* master's end, child's end */
-    int status[2]; /* by which the child tells why it could not execute; -1, -1 for a plain worker */
-    mln_fork_t *channel;
-    char **argv;
-    char **environment;
-    char fd_text[16];
-    char channel_text[128];
-};
-
-static void close_pair(int *pair)
+/* Its descriptors come to be known, or are gone, at once for a fork in another thread. */
+static int open_launch(struct launch *launch)
 {
-    if (pair[0] >= 0)
-        close(pair[0]);
-    if (pair[1] >= 0)
-        close(pair[1]);
+    int result;
+
+    pthread_mutex_lock(&lock);
+    result = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, launch->pair);
+    if (result == 0 && launch->executes)
+        result = pipe2(launch->status, O_CLOEXEC);
+    if ((launch->next = launches) != NULL)
+        launches->prev = launch;
+    launches = launch;
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+static void close_launch(struct launch *launch)
+{
+    pthread_mutex_lock(&lock);
+    close_pair(launch->pair);
+    close_pair(launch->status);
+    if (launch->prev != NULL)
+        launch->prev->next = launch->next;
+    else if (launches == launch)
+        launches = launch->next;
+    if (launch->next != NULL)
+        launch->next->prev = launch->prev;
+    pthread_mutex_unlock(&lock);
 }
 
 static void abandon(struct launch *launch)
 {
     int saved = errno;
 
+    close_launch(launch);
     if (launch->channel != NULL) {
         mln_tcp_conn_destroy(&launch->channel->conn);
         free(launch->channel->priv);
         free(launch->channel);
     }
-    close_pair(launch->pair);
-    close_pair(launch->status);
     free(launch->argv);
     free(launch->environment);
     errno = saved;
@@ -356,15 +431,13 @@ static int describe_channel(struct launch *launch)
 
 static int prepare(struct launch *launch, const struct worker *w)
 {
-    *launch = (struct launch){.pair = {-1, -1}, .status = {-1, -1}};
-    if (w->etype == M_PET_DFL ? engine_prepare_fork() != 0 : engine() == NULL)
+    *launch = (struct launch){.executes = w->etype == M_PET_EXE, .pair = {-1, -1}, .status = {-1, -1}};
+    if (launch->executes ? engine() == NULL : engine_prepare_fork() != 0)
         return -1;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, launch->pair) != 0 ||
-        (launch->channel = channel_new(launch->pair[0])) == NULL)
+    if (open_launch(launch) != 0 || (launch->channel = channel_new(launch->pair[0])) == NULL)
         goto fail;
-    if (w->etype == M_PET_EXE) {
-        if (pipe2(launch->status, O_CLOEXEC) != 0 || describe_channel(launch) != 0 ||
-            (launch->argv = calloc((size_t)w->n_args + 2, sizeof *launch->argv)) == NULL)
+    if (launch->executes) {
+        if (describe_channel(launch) != 0 || (launch->argv = calloc((size_t)w->n_args + 2, sizeof *launch->argv)) == NULL)
             goto fail;
         memcpy(launch->argv, w->args, w->n_args * sizeof *launch->argv);
         snprintf(launch->fd_text, sizeof launch->fd_text, "%d", launch->pair[1]);
@@ -420,15 +493,15 @@ static void become_worker(struct launch *launch, const sigset_t *mask)
 {
     struct sigaction now;
 
-    close(launch->pair[0]);
     launch->channel->conn.sockfd = -1;
     engine_put_off(); /* prepare() has seen to it that it can be started */
     if (channel_self_set(launch->pair[1]) != 0) {
         log_line(error, "this worker cannot start: %s", strerror(errno));
         _exit(1);
     }
-    launch->pair[0] = launch->pair[1] = -1;
+    launch->pair[1] = -1;
     abandon(launch);
+    launching = NULL;
     handlers_drop_master(); /* only here: a daemon is still the master that its parent was going to be */
     for (int signo = 1; signo < NSIG; ++signo)
         if (sigismember(&ignored_signals, signo) == 1 && sigaction(signo, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
@@ -438,19 +511,26 @@ static void become_worker(struct launch *launch, const sigset_t *mask)
         clear_handler(clear_data);
 }
 
+/* Waits for something to be readable, or at its end. 1 when it was in that time, whatever signals arrived. */
+static int await_input(int fd, int64_t deadline)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    int64_t left;
+
+    do {
+        left = deadline - milliseconds();
+    } while (poll(&ready, 1, left > 0 ? (int)left : 0) < 0 && errno == EINTR);
+    return ready.revents != 0;
+}
+
 /* Waits until the program runs, or says why it does not. The process exists either way. */
 static void await_exec(struct launch *launch, const char *path)
 {
-    struct pollfd ready = {.fd = launch->status[0], .events = POLLIN};
-    int error_number;
+    int ready = await_input(launch->status[0], milliseconds() + EXEC_WAIT_MS), error_number;
 
-    close(launch->status[1]);
-    launch->status[1] = -1;
-    while (poll(&ready, 1, EXEC_WAIT_MS) < 0 && errno == EINTR)
-        ;
-    if (ready.revents != 0 && read(launch->status[0], &error_number, sizeof error_number) == sizeof error_number)
+    if (ready && read(launch->status[0], &error_number, sizeof error_number) == sizeof error_number)
         log_line(error, "cannot execute %s: %s", path, strerror(error_number));
-    else if (ready.revents == 0)
+    else if (!ready)
         log_line(warn, "%s has not begun to run after %d s", path, EXEC_WAIT_MS / 1000);
 }
 
@@ -472,10 +552,29 @@ static void end_now(struct worker *w)
 
     kill_and_reap(w->pid);
     close_channel(w);
-    close(w->pidfd);
-    w->pidfd = -1;
+    close_pidfd(w);
     w->pid = 0;
     errno = saved;
+}
+
+/* In the parent: what the process has of the parent's is the worker's from now on. */
+static int settle(struct worker *w, struct launch *launch, pid_t pid)
+{
+    pthread_mutex_lock(&lock);
+    if ((w->pidfd = pidfd_of(pid)) < 0) {
+        pthread_mutex_unlock(&lock);
+        return -1;
+    }
+    w->pid = pid;
+    w->watched = 0;
+    append_channel(w, launch->channel);
+    launch->channel = NULL;
+    launch->pair[0] = -1;
+    close_pair(launch->pair);
+    close(launch->status[1]);
+    launch->status[1] = -1;
+    pthread_mutex_unlock(&lock);
+    return 0;
 }
 
 /* Starts a process for w: 1 in the parent, 0 in a plain worker, -1 with errno. In the child w does not exist any more. */
@@ -491,29 +590,22 @@ static int start(struct worker *w, mln_event_t *ev)
         return -1;
     process_flush();
     block_signals(&mask);
-    executing = w->etype == M_PET_EXE;
+    launching = &launch;
     if ((pid = fork()) == 0) {
-        if (executing)
+        if (launch.executes)
             run_program(&launch, &mask);
         become_worker(&launch, &mask);
         return 0;
     }
-    executing = 0;
+    launching = NULL;
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
-    if (pid < 0 || (w->pidfd = pidfd_of(pid)) < 0) {
+    if (pid < 0 || settle(w, &launch, pid) != 0) {
         if (pid > 0)
             kill_and_reap(pid);
         abandon(&launch);
         return -1;
     }
-    w->pid = pid;
-    w->watched = 0;
-    append_channel(w, launch.channel);
-    launch.channel = NULL;
-    launch.pair[0] = -1;
-    close(launch.pair[1]);
-    launch.pair[1] = -1;
-    if (w->etype == M_PET_EXE)
+    if (launch.executes)
         await_exec(&launch, w->args[0]);
     abandon(&launch);
     if (ev != NULL && worker_watch(w, ev) != 0) {
@@ -523,23 +615,34 @@ static int start(struct worker *w, mln_event_t *ev)
     return 1;
 }
 
-int mln_fork_restart(mln_event_t *master_ev)
+static int fork_worker(mln_event_t *ev, int keeps_place)
 {
     struct worker *w = new_worker(M_PET_DFL, M_PST_SUP, NULL, 0);
-    int result;
+    int result, saved;
 
     if (w == NULL) {
         log_line(error, "cannot fork a worker: out of memory");
         errno = ENOMEM;
         return -1;
     }
-    if ((result = start(w, master_ev)) < 0) {
-        int saved = errno;
-        log_line(error, "cannot fork a worker: %s", strerror(saved));
-        drop_worker(w);
+    if ((result = start(w, ev)) < 0) {
+        saved = errno;
+        log_line(error, "cannot fork a worker: %s%s", strerror(saved), keeps_place ? tried_later : "");
+        if (!keeps_place)
+            drop_worker(w);
         errno = saved;
     }
     return result;
+}
+
+int mln_fork_restart(mln_event_t *master_ev)
+{
+    return fork_worker(master_ev, 0);
+}
+
+int worker_fork(void)
+{
+    return fork_worker(NULL, 1);
 }
 
 /* Nothing is started where there is no memory for a place. */
@@ -550,19 +653,22 @@ static int placeless(const char *path)
     return -1;
 }
 
-static int start_new(struct worker *w, mln_event_t *ev)
+static int start_new(struct worker *w, mln_event_t *ev, int keeps_place)
 {
-    if (start(w, ev) < 0) {
-        int saved = errno;
-        log_line(error, "cannot start %s: %s", w->args[0], strerror(saved));
-        if (!w->owns_strings)
-            w->args = NULL; /* stays the caller's */
-        drop_worker(w);
-        errno = saved;
-        return -1;
+    int saved;
+
+    if (start(w, ev) >= 0) {
+        log_line(none, "Start process '%s', pid %ld", w->args[0], (long)w->pid);
+        return 0;
     }
-    log_line(none, "Start process '%s', pid %ld", w->args[0], (long)w->pid);
-    return 0;
+    saved = errno;
+    log_line(error, "cannot start %s: %s%s", w->args[0], strerror(saved), keeps_place ? tried_later : "");
+    if (!w->owns_strings)
+        w->args = NULL; /* stays the caller's */
+    if (!keeps_place)
+        drop_worker(w);
+    errno = saved;
+    return -1;
 }
 
 int mln_fork_spawn(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_args, mln_event_t *master_ev)
@@ -575,7 +681,7 @@ int mln_fork_spawn(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_ar
     }
     if ((w = new_worker(M_PET_EXE, stype, args, n_args)) == NULL)
         return placeless(args[0]);
-    return start_new(w, master_ev);
+    return start_new(w, master_ev, 0);
 }
 
 int worker_start_program(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_args)
@@ -585,7 +691,7 @@ int worker_start_program(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_
     if (w == NULL)
         return placeless(args[0]);
     w->owns_strings = 1;
-    return start_new(w, NULL);
+    return start_new(w, NULL, stype == M_PST_SUP);
 }
 
 void worker_start_again(mln_event_t *ev, struct worker *w)
@@ -599,7 +705,7 @@ void worker_start_again(mln_event_t *ev, struct worker *w)
         log_line(report, "worker %ld takes its place", (long)w->pid);
         return;
     }
-    log_line(error, "cannot start a worker again: %s; it will be tried later", strerror(errno));
+    log_line(error, "cannot start a worker again: %s%s", strerror(errno), tried_later);
     if ((go = loop_engine(ev)) != NULL)
         go->worker_retry(ev->handle, (uintptr_t)w, role_of(w));
 }
@@ -713,23 +819,30 @@ void worker_exited(struct worker *w, const char *how, int again, int64_t delay)
     else
         log_line(report, "worker %ld (%s) %s; another is started in %lld ms", (long)w->pid, name_of(w), how, (long long)delay);
     close_channel(w);
-    close(w->pidfd);
-    w->pidfd = -1;
+    close_pidfd(w);
     w->pid = 0;
     if (w->stype == M_PST_DFL)
         drop_worker(w);
 }
 
-/* Waits for a process to end. 1 when it did in that time. */
-static int await_end(const struct worker *w, int64_t deadline)
+/* Waits for a process that has ended or is to end now. One that the kernel does not give back must not hold up its master. */
+static void release(const struct worker *w, int pidfd)
 {
-    struct pollfd ended = {.fd = w->pidfd, .events = POLLIN};
-    int64_t left;
+    static const struct timespec pause = {0, 10000000};
+    int64_t deadline = milliseconds() + END_WAIT_MS;
 
-    do {
-        left = deadline - milliseconds();
-    } while (poll(&ended, 1, left > 0 ? (int)left : 0) < 0 && errno == EINTR);
-    return ended.revents != 0;
+    (void)await_input(pidfd, deadline);
+    for (;;) {
+        pid_t pid = waitpid(w->pid, NULL, WNOHANG);
+
+        if (pid == w->pid || (pid < 0 && errno != EINTR))
+            return;
+        if (milliseconds() >= deadline)
+            break;
+        (void)nanosleep(&pause, NULL);
+    }
+    log_line(error, "worker %ld (%s) is left behind: it does not end by SIGKILL, or whoever traces it does not let go of it",
+             (long)w->pid, name_of(w));
 }
 
 void worker_end_all(void)
@@ -744,10 +857,9 @@ void worker_end_all(void)
         if (w->pidfd >= 0) {
             int pidfd = w->pidfd;
 
-            if (!await_end(w, deadline))
+            if (!await_input(pidfd, deadline))
                 (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-            while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
-                ;
+            release(w, pidfd);
             drop_worker(w);
             close(pidfd); /* after the loop has forgotten it */
         } else {

@@ -183,7 +183,11 @@ func (l *loop) obey() bool {
 		case fork.Drain:
 			return l.stepFor(C.STEP_DRAIN, w)
 		case fork.Kill:
-			_ = unix.PidfdSendSignal(w.pidfd, order.Signal, nil, 0) // it may have ended meanwhile
+			err := unix.PidfdSendSignal(w.pidfd, order.Signal, nil, 0)
+			if err != nil && err != unix.ESRCH && err != unix.EBADF { // which is what says that it has ended meanwhile
+				l.say("cannot be sent signal " + name(order.Signal) + ": " + err.Error())
+				return l.stepFor(C.STEP_TELL, w)
+			}
 		case fork.Arm:
 			l.Cancel(w.timer)
 			w.timer = l.After(order.After, target{worker: w, armed: true})
@@ -228,7 +232,7 @@ func (l *loop) tell(order *fork.Order, w *worker) bool {
 	case fork.Hung:
 		l.say("has given no sign of life for " + l.supervisor.Policy().Heartbeat.String() + " (worker_heartbeat); it is sent SIGABRT")
 	case fork.Signalled:
-		l.say("does not end; it is sent signal " + strconv.Itoa(int(order.Signal)) + " (" + order.Signal.String() + ")")
+		l.say("does not end; it is sent signal " + name(order.Signal))
 	case fork.BudgetSpent:
 		l.spent = true
 		budget := l.supervisor.Policy().Budget
@@ -239,6 +243,11 @@ func (l *loop) tell(order *fork.Order, w *worker) bool {
 	}
 	return l.stepFor(C.STEP_TELL, w)
 }
+
+func name(s unix.Signal) string { return strconv.Itoa(int(s)) + " (" + s.String() + ")" }
+
+// mostLeft is taken for what a worker has left where the kernel does not tell: more than a socket holds.
+const mostLeft = 64 << 20
 
 // reap is called when the process has ended. What it sent before is delivered first.
 func (w *worker) reap() bool {
@@ -251,7 +260,10 @@ func (w *worker) reap() bool {
 	w.loop.Cancel(w.timer)
 	if ch := w.loop.channelOf(w); ch != nil {
 		// So much and no more: a child of the worker may have the other end, and go on writing for ever.
-		w.left, _ = unix.IoctlGetInt(ch.fd, unix.TIOCINQ)
+		var err error
+		if w.left, err = unix.IoctlGetInt(ch.fd, unix.TIOCINQ); err != nil {
+			w.left = mostLeft
+		}
 	}
 	w.loop.ended = append(w.loop.ended, w)
 	return w.loop.finish()

@@ -37,7 +37,10 @@ void worker_channel_closed(struct worker *w, int force);
 /* It is there, and nothing can be sent to it any more: it is asked to end, and made to. */
 void worker_deaf(struct worker *w);
 
-/* Starts a program of the configuration: args and its strings become the library's. */
+/* Forks a worker that is to be there: if that fails, the loop that comes to watch the workers tries again. As mln_fork_restart(). */
+int worker_fork(void);
+
+/* Starts a program of the configuration, likewise if it is supervised: args and its strings become the library's. */
 int worker_start_program(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_t n_args);
 
 /* Closes every channel, which ends plain workers, gives the processes a second, kills the rest, and forgets them all. */

@@ -123,7 +123,8 @@ int mln_pre_fork(void);
 
 /**
  * Starts the workers that the configuration asks for: `worker_proc` plain ones, and the programs of the domain
- * `proc_exec` (or `exec_proc`). A worker that cannot be started is logged and left out. Today's name.
+ * `proc_exec` (or `exec_proc`). One that cannot be started is logged, and is started later by the
+ * loop that comes to watch the workers (a program only if it is to be kept alive). Today's name.
  *
  * A configuration that cannot be obeyed (worker_proc not an integer of 0 or more, a program without a name) ends the
  * process with status 1 and a message.
