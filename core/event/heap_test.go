@@ -14,7 +14,7 @@ func (h *heap) check(t *testing.T) {
 		if e.node.index != i+1 {
 			t.Fatalf("the node at position %d believes that it is at %d", i, e.node.index-1)
 		}
-		if parent := (i - 1) / 2; i > 0 && e.before(h.entries[parent]) {
+		if parent := (i - 1) / branches; i > 0 && e.before(h.entries[parent]) {
 			t.Fatalf("the entry at %d is earlier than its parent at %d", i, parent)
 		}
 	}
