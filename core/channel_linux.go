@@ -1,12 +1,15 @@
 package core
 
 import (
+	"errors"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"melon/core/event"
 	"melon/core/ipc"
+	"melon/core/spawn"
 )
 
 // A channel is this process's end of the socket pair between master and worker. Its methods belong to the goroutine of
@@ -17,10 +20,11 @@ type channel struct {
 	queue  *queue
 	in     ipc.Inbox
 	count  *counters
+	rights *rights // nil where the kernel lets none be sent
 
 	// handle is called for each message, and reports whether there was a handler. handled is called, if it is set, after each.
 	// arrived is called, if it is set, whenever something has come. ended is called once, when no message will come any more; err is nil, or wraps
-	// ipc.ErrFrame. written is called once, after finish, when nothing is left to write; lost says that the peer was gone.
+	// ipc.ErrFrame or is errDescriptors. written is called once, after finish, when nothing is left to write; lost says that the peer was gone.
 	handle  func(ipc.Frame) bool
 	handled func()
 	arrived func()
@@ -39,6 +43,9 @@ type channel struct {
 func openChannel(e *engine, fd int, g *Group, l *link) (*channel, error) {
 	c := &channel{engine: e, fd: fd, reading: true, count: &l.in}
 	c.in.MaxPayload = g.maxPayload()
+	if !spawn.Guarded(fd) {
+		c.rights = new(rights)
+	}
 	c.resume = c.write
 	c.queue = newQueue(g, func() { e.post(c.resume) })
 	l.group, l.engine, l.queue = g, e, c.queue
@@ -65,8 +72,12 @@ func (c *channel) readOnce() bool {
 		return false
 	}
 	space := c.in.Space()
-	n, err := unix.Read(c.fd, space)
+	n, err := c.receive(space)
 	switch {
+	case err == errDescriptors:
+		c.reading = false
+		c.ended(err)
+		return false
 	case err == unix.EINTR:
 		return true
 	case err == unix.EAGAIN:
@@ -91,6 +102,51 @@ func (c *channel) readOnce() bool {
 		c.ended(err)
 	}
 	return complete && n == len(space)
+}
+
+// errDescriptors is why a channel is ended through which descriptors came.
+var errDescriptors = errors.New("descriptors came with it, which nobody has asked for")
+
+// receive reads what is there. Where the kernel does not refuse descriptors it would close those that came itself, before a
+// plain read returns, and that may take as long as their sender likes. They are taken, and left to another goroutine.
+func (c *channel) receive(space []byte) (int, error) {
+	if c.rights == nil {
+		return unix.Read(c.fd, space)
+	}
+	n, control, err := c.rights.receive(c.fd, space)
+	if len(control) == 0 {
+		return n, err
+	}
+	messages, _ := unix.ParseSocketControlMessage(control)
+	for i := range messages {
+		fds, _ := unix.ParseUnixRights(&messages[i])
+		go func() {
+			for _, fd := range fds {
+				_ = unix.Close(fd)
+			}
+		}()
+	}
+	return 0, errDescriptors
+}
+
+// rights is where descriptors that come along are put.
+type rights struct {
+	header  unix.Msghdr
+	data    unix.Iovec
+	control [1040]byte // for 253 of them, which is what the kernel allows in one message (SCM_MAX_FD)
+}
+
+// receive is recvmsg without an allocation for each call.
+func (r *rights) receive(fd int, space []byte) (n int, control []byte, err error) {
+	r.data.Base = &space[0]
+	r.data.SetLen(len(space))
+	r.header = unix.Msghdr{Iov: &r.data, Iovlen: 1, Control: &r.control[0]}
+	r.header.SetControllen(len(r.control))
+	size, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.header)), unix.MSG_CMSG_CLOEXEC)
+	if errno != 0 {
+		return 0, nil, errno
+	}
+	return int(size), r.control[:r.header.Controllen], nil
 }
 
 // handleFrames handles the messages that are complete, and reports whether those were all, and may be followed by more.
@@ -216,5 +272,11 @@ func (c *channel) close() {
 	c.queue.close()
 	c.queue.discard()
 	c.engine.loop.Clear(c.fd)
+	if c.rights != nil { // there may be some that were not read yet, and are closed with it
+		_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
+		for n, err := 1, error(nil); n > 0 || err == errDescriptors || err == unix.EINTR; {
+			n, err = c.receive(c.in.Space())
+		}
+	}
 	_ = unix.Close(c.fd)
 }

@@ -295,11 +295,16 @@ func (t *Test) start(spec spawn.Spec) (p spawn.Process, err error) {
 			err = fmt.Errorf("coretest: cannot start a worker: %w", err)
 		}
 	}()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	pair, err := spawn.Pair()
 	if err != nil {
 		return p, err
 	}
 	open = append(open, pair[:]...)
+	for _, fd := range pair {
+		if err = unix.SetNonblock(fd, true); err != nil {
+			return p, err
+		}
+	}
 	w := &worker{index: spec.Index}
 	if w.channel, err = keep(duplicate(pair[1])); err != nil {
 		return p, err

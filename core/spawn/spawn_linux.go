@@ -81,7 +81,7 @@ type estate struct {
 // For the program itself the very file that this process runs is started, even if another one lies at its path by now:
 // master and workers are always of the same build.
 func Start(spec Spec) (Process, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	pair, err := Pair()
 	if err != nil {
 		return Process{}, fmt.Errorf("spawn: cannot make a socket pair: %w", err)
 	}
@@ -96,6 +96,25 @@ func Start(spec Spec) (Process, error) {
 	}
 	p.Channel = pair[0]
 	return p, nil
+}
+
+// Pair makes a channel: two sockets through which no descriptors can be sent, where the kernel is able to refuse them (Linux
+// 6.16). Whoever reads would have to close what comes, and closing can take as long as the sender likes: think of a TCP
+// socket that lingers.
+func Pair() (pair [2]int, err error) {
+	if pair, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return pair, err
+	}
+	for _, fd := range pair {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0)
+	}
+	return pair, nil
+}
+
+// Guarded reports whether the kernel keeps descriptors from being sent to a socket.
+func Guarded(fd int) bool {
+	passes, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS)
+	return err == nil && passes == 0
 }
 
 func start(spec *Spec, channel int) (Process, error) {
