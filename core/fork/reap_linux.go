@@ -1,6 +1,8 @@
 package fork
 
 import (
+	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -9,6 +11,11 @@ import (
 
 // Reap asks whether the child behind pidfd has ended, without waiting, and releases it if so. Only that child is
 // touched: others that the program has are its own affair, and no SIGCHLD handler is needed.
+//
+// There are three answers without an error. The child was reaped: ended, with a status that is Known. It is no child of this
+// process, or not any more: ended, with one that is not. Not ended: it runs, or its pidfd is readable all the same, since a
+// process that traces it has not let go yet. The pidfd stays readable then, so whoever went on watching it would spin: it is
+// left alone, and [Supervisor.Held] says when to ask again.
 func Reap(pidfd int) (status Status, ended bool, err error) {
 	var info siginfo
 	for {
@@ -37,6 +44,29 @@ func Reap(pidfd int) (status Status, ended bool, err error) {
 		status.Core = info.code == cldDumped
 	}
 	return status, true, nil
+}
+
+// Tracer returns the pid of the process that traces another one; 0 if there is none, or if it cannot be found out.
+func Tracer(pid int) int {
+	if thread := statusField(pid, "TracerPid"); thread != 0 {
+		return statusField(thread, "Tgid")
+	}
+	return 0
+}
+
+// statusField returns a number of /proc/PID/status, one of those near its beginning.
+func statusField(pid int, name string) int {
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/status", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	text := make([]byte, 4096)
+	n, _ := unix.Read(fd, text)
+	_, after, _ := strings.Cut(string(text[:max(n, 0)]), "\n"+name+":\t")
+	line, _, _ := strings.Cut(after, "\n")
+	number, _ := strconv.Atoi(line)
+	return number
 }
 
 const (

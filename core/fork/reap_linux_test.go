@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -32,6 +33,15 @@ func TestMain(m *testing.M) {
 		code, _ := strconv.Atoi(argument)
 		os.Exit(code)
 	case "wait": // for the end of the parent, which holds the other end of standard input
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		os.Exit(0)
+	case "trace":
+		pid, _ := strconv.Atoi(argument)
+		runtime.LockOSThread()
+		if err := unix.PtraceSeize(pid); err != nil {
+			fmt.Println("tracing:", err)
+			os.Exit(1)
+		}
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		os.Exit(0)
 	case "ignore":
@@ -178,6 +188,35 @@ func TestReapRunning(t *testing.T) {
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	if got := reap(t, pidfd); got.Signal != syscall.SIGKILL {
+		t.Errorf("%+v, want SIGKILL", got)
+	}
+}
+
+// A child that another process traces has ended, and stays until that one lets go.
+func TestReapTraced(t *testing.T) {
+	limit(t)
+	pid, pidfd := child(t, "wait")
+	tracer, tracerfd := child(t, fmt.Sprint("trace ", pid))
+	for Tracer(pid) != tracer {
+		if _, ended, err := Reap(tracerfd); ended || err != nil {
+			t.Fatalf("the tracer has ended: %t, %v", ended, err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := ended(pidfd); err != nil {
+		t.Fatal(err)
+	}
+	if status, ended, err := Reap(pidfd); ended || err != nil || Tracer(pid) != tracer {
+		t.Errorf("a child that is traced: %+v, %t, %v, and its tracer is %d, want %d", status, ended, err, Tracer(pid), tracer)
+	}
+	if err := unix.PidfdSendSignal(tracerfd, unix.SIGKILL, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	reap(t, tracerfd)
 	if got := reap(t, pidfd); got.Signal != syscall.SIGKILL {
 		t.Errorf("%+v, want SIGKILL", got)
 	}

@@ -41,7 +41,8 @@ func TestSimulation(t *testing.T) {
 	// A history in which nothing happens proves nothing.
 	for name, n := range map[string]int{"starts": all.Starts, "failed starts": all.FailedStarts, "exits": all.Exits,
 		"kills": all.Kills, "hangs": all.Hangs, "late starts": all.Unready, "rolls": all.Rolls, "failed rolls": all.FailedRolls,
-		"spent budgets": all.Spent, "removals": all.Removals} {
+		"spent budgets": all.Spent, "removals": all.Removals,
+		"processes that were released late": all.Released, "processes that were given up": all.GivenUp} {
 		if n < *histories/100 {
 			t.Errorf("there were %d %s in %d histories", n, name, *histories)
 		}
@@ -49,7 +50,7 @@ func TestSimulation(t *testing.T) {
 }
 
 type tally struct {
-	Starts, FailedStarts, Exits, Kills, Hangs, Unready, Rolls, FailedRolls, Spent, Removals int
+	Starts, FailedStarts, Exits, Kills, Hangs, Unready, Rolls, FailedRolls, Spent, Removals, Released, GivenUp int
 }
 
 func (t *tally) add(o *tally) {
@@ -63,6 +64,8 @@ func (t *tally) add(o *tally) {
 	t.FailedRolls += o.FailedRolls
 	t.Spent += o.Spent
 	t.Removals += o.Removals
+	t.Released += o.Released
+	t.GivenUp += o.GivenUp
 }
 
 // A world is what a supervisor acts upon, with all that a group may meet.
@@ -105,6 +108,8 @@ type simulated struct {
 	dies     bool      // ends upon SIGABRT
 	surplus  bool      // was replaced while it was being started
 	asked    bool      // to end, by the time it did
+	held     bool      // has ended, and could not be reaped
+	free     time.Time // when it can be
 	slow     time.Duration
 	began    time.Time
 }
@@ -258,6 +263,9 @@ func (w *world) passTime() {
 		earlier(a.at)
 	}
 	for _, p := range w.processes {
+		if p.held {
+			continue
+		}
 		if p.running {
 			earlier(p.exitsAt)
 			if !p.isReady {
@@ -317,6 +325,7 @@ func (w *world) disarm(p *Process) {
 // live has a process do what it does at this time.
 func (w *world) live(p *simulated) {
 	switch {
+	case p.held:
 	case !p.running && !p.began.Add(p.slow).After(w.time):
 		w.startNow(p)
 	case p.running && !p.exitsAt.After(w.time):
@@ -389,8 +398,33 @@ var errNone = errors.New("no processes left")
 func (w *world) exit(p *simulated) {
 	w.Exits++
 	w.log("%v process %d ends", w.time.Unix(), p.name)
+	p.exitsAt = w.time
+	switch w.IntN(20) {
+	case 0:
+		p.free = w.time.Add(w.upTo(20 * time.Second))
+	case 1:
+		p.free = w.time.Add(far)
+	}
+	p.held = w.time.Before(p.free)
+	w.reap(p)
+}
+
+// reap is what the owner of a supervisor does when a process has ended, and when it is told to look again.
+func (w *world) reap(p *simulated) {
+	if w.time.Before(p.free) {
+		if w.s.Held(p.Process) {
+			return
+		}
+		w.GivenUp++
+		if !p.unwanted && p.Current() {
+			w.fail("process %d, which has its place, is given up", p.name)
+		}
+		p.status = Status{Held: true}
+	} else if p.held {
+		w.Released++
+	}
 	w.forget(p)
-	w.countFailure(p, w.time.Sub(p.began))
+	w.countFailure(p, p.exitsAt.Sub(p.began))
 	p.asked = p.unwanted
 	w.s.Exited(p.Process, p.status)
 	w.s.Exited(p.Process, p.status) // by mistake
@@ -443,6 +477,11 @@ func (w *world) obey() {
 			w.orderedDrain(sim)
 		case Kill:
 			w.orderedKill(sim, o.Signal)
+		case Look:
+			if !sim.held || sim.exited {
+				w.fail("process %d is to be reaped again", sim.name)
+			}
+			w.reap(sim)
 		case Arm:
 			w.disarm(o.Process)
 			w.armed = append(w.armed, alarm{o.Process, w.time.Add(o.After)})
@@ -574,7 +613,7 @@ func (w *world) heard(o Order, p *simulated) {
 func (w *world) check() {
 	unasked := 0
 	for _, p := range w.processes {
-		if !p.told && !p.unwanted && p.state != aborted && p.state != killed && p.state != terminated {
+		if !p.told && !p.unwanted && p.state != held && p.state != aborted && p.state != killed && p.state != terminated {
 			unasked++
 		}
 		// Whoever is overdue must be on its way to its end.
@@ -604,7 +643,8 @@ func (w *world) check() {
 		w.fail("workers are being replaced, and nothing more will come of it")
 	}
 	if !w.stopped.IsZero() {
-		longest := w.policy.DrainTimeout + w.policy.TermTimeout + w.policy.AbortTimeout + 2*time.Second // of a slow start
+		longest := w.policy.DrainTimeout + w.policy.TermTimeout + w.policy.AbortTimeout + 2*time.Second + // of a slow start
+			w.policy.TermTimeout + longestPause // of one that cannot be reaped
 		if !w.done && w.time.Sub(w.stopped) > longest {
 			w.fail("the group was stopped %v ago and has not ended", w.time.Sub(w.stopped))
 		}

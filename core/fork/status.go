@@ -11,11 +11,14 @@ type Status struct {
 	Code   int            // exit status, when Signal is 0
 	Signal syscall.Signal // the signal that ended it, or 0
 	Core   bool           // a core was dumped
+	Held   bool           // not Known, because another process traces it; see Supervisor.Held
 }
 
 // String says it as the end of a sentence about the process.
 func (s Status) String() string {
 	switch {
+	case s.Held:
+		return "ended (its status is unknown: another process traces it, and keeps it from being reaped)"
 	case !s.Known:
 		return "ended (its status is unknown: SIGCHLD is ignored, or the program waited for it itself)"
 	case s.Signal != 0:

@@ -89,7 +89,9 @@ type Process struct {
 	unwanted bool // its end was decided here, and is not a failure
 	born     uint64
 	began    time.Time
-	sign     time.Time // the last sign of life
+	sign     time.Time     // the last sign of life
+	died     time.Time     // when it was seen to have ended, if it could not be reaped then
+	pause    time.Duration // before it is tried again
 	deadline time.Time
 }
 
@@ -111,6 +113,7 @@ const (
 	terminated              // was sent SIGTERM, and is killed at its deadline
 	aborted                 // was sent SIGABRT, and is killed at its deadline
 	killed
+	held // has ended, and another process keeps it from being reaped
 	gone
 )
 
@@ -137,6 +140,8 @@ const (
 	Drain
 	// Kill sends it a signal. It may have ended meanwhile.
 	Kill
+	// Look has Reap called for the process once more; see Held.
+	Look
 	// Arm has Expired called for the process after some time, in place of what was armed for it before.
 	Arm
 	// Tell is for whoever watches the group.
@@ -161,6 +166,7 @@ const (
 	Rolled                       // all workers that were there at the call of Roll are replaced
 	RollFailed                   // the rest of them stay: the new one ended, or the group stops
 	BudgetSpent                  // there were too many failures, and the group stops
+	Held                         // it has ended, and cannot be reaped as long as another process traces it
 )
 
 // Next returns the next thing to do, in the order of decision; false means that there is nothing.
@@ -410,6 +416,8 @@ func (s *Supervisor) Expired(p *Process) {
 	case terminated, aborted:
 		p.state = killed
 		s.signal(p, syscall.SIGKILL)
+	case held:
+		s.order(Order{Do: Look, Process: p})
 	}
 }
 
@@ -418,12 +426,48 @@ func (s *Supervisor) signal(p *Process, signal syscall.Signal) {
 	s.order(Order{Do: Kill, Process: p, Signal: signal})
 }
 
+// The pauses between attempts to reap a process that has ended, and that another one traces. They double: a tracer that
+// watches, such as strace, lets go at once, and one that does not must not cost anything.
+const (
+	firstPause   = 10 * time.Millisecond
+	longestPause = time.Second
+)
+
+// Held says that a process has ended, and that [Reap] does not reap it, because another process traces it. It reports whether
+// that is to be tried again: when Look is ordered. Otherwise Exited is called, with a status that is Held.
+//
+// A process that has its place keeps it, so that no more than one for each can be made to stay. Nobody waits for one that was
+// to end anyway.
+func (s *Supervisor) Held(p *Process) bool {
+	switch p.state {
+	case alive, ready, ending, terminated, aborted, killed:
+		p.state, p.died, p.pause = held, s.now(), firstPause
+	case held:
+	default:
+		return false
+	}
+	again := p.Current() && !p.unwanted || s.now().Sub(p.died) < s.policy.TermTimeout
+	pause := p.pause
+	p.pause = min(2*pause, longestPause)
+	if pause < longestPause && (p.pause == longestPause || !again) {
+		s.tell(Held, p)
+	}
+	if again {
+		s.arm(p, pause)
+	}
+	return again
+}
+
 // Exited says that a process has ended.
 func (s *Supervisor) Exited(p *Process, status Status) {
 	if p.state < alive || p.state == gone {
 		return
 	}
-	lived := s.now().Sub(p.began)
+	end := s.now()
+	if p.state == held {
+		end = p.died
+	}
+	lived := end.Sub(p.began)
 	s.order(Order{Do: Tell, Event: Exited, Process: p, Status: status, Lived: lived, Asked: p.unwanted})
 	s.ended(p, status, lived)
 }
