@@ -157,7 +157,7 @@ struct engine_table {
     int (*channel_want_write)(int64_t loop, int fd, uintptr_t channel);
 
     /* Watches the process of a worker, which was started just now or was there already. */
-    int (*worker_watch)(int64_t loop, uintptr_t worker, int pidfd, int role);
+    int (*worker_watch)(int64_t loop, uintptr_t worker, int pid, int pidfd, int role);
     /* Its channel was closed from this side: end the process unless it ends by itself soon. */
     void (*worker_expire)(int64_t loop, uintptr_t worker);
     /* It has no process, or could not be started: a STEP_START comes now or later. */

@@ -330,7 +330,7 @@ int worker_watch(struct worker *w, mln_event_t *ev)
         return 0;
     if (w->pidfd < 0) {
         go->worker_retry(ev->handle, (uintptr_t)w, role_of(w));
-    } else if ((code = go->worker_watch(ev->handle, (uintptr_t)w, w->pidfd, role_of(w))) < 0) {
+    } else if ((code = go->worker_watch(ev->handle, (uintptr_t)w, w->pid, w->pidfd, role_of(w))) < 0) {
         errno = -code;
         return -1;
     }

@@ -23,6 +23,7 @@ type worker struct {
 	loop   *loop
 	c      uintptr // struct worker
 	life   *fork.Process
+	pid    int
 	pidfd  int           // -1: no process
 	timer  event.TimerID // for what the supervisor has armed
 	status fork.Status
@@ -63,7 +64,7 @@ func (l *loop) supervise() *fork.Supervisor {
 // engineWorkerWatch is the entry worker_watch of struct engine_table.
 //
 //export engineWorkerWatch
-func engineWorkerWatch(handle C.int64_t, c C.uintptr_t, pidfd C.int, role C.int) C.int {
+func engineWorkerWatch(handle C.int64_t, c C.uintptr_t, pid, pidfd C.int, role C.int) C.int {
 	room(false)
 	l := loopOf(handle)
 	s := l.supervise()
@@ -79,7 +80,7 @@ func engineWorkerWatch(handle C.int64_t, c C.uintptr_t, pidfd C.int, role C.int)
 	if err != nil {
 		return result(err)
 	}
-	w.pidfd = int(pidfd)
+	w.pid, w.pidfd = int(pid), int(pidfd)
 	if known {
 		s.Started(w.life)
 		return 0
@@ -185,8 +186,11 @@ func (l *loop) obey() bool {
 		case fork.Kill:
 			err := unix.PidfdSendSignal(w.pidfd, order.Signal, nil, 0)
 			if err != nil && err != unix.ESRCH && err != unix.EBADF { // which is what says that it has ended meanwhile
-				l.say("cannot be sent signal " + name(order.Signal) + ": " + err.Error())
-				return l.stepFor(C.STEP_TELL, w)
+				return l.refused(order.Signal, err, w)
+			}
+		case fork.Look:
+			if w.reap() {
+				return true
 			}
 		case fork.Arm:
 			l.Cancel(w.timer)
@@ -233,6 +237,8 @@ func (l *loop) tell(order *fork.Order, w *worker) bool {
 		l.say("has given no sign of life for " + l.supervisor.Policy().Heartbeat.String() + " (worker_heartbeat); it is sent SIGABRT")
 	case fork.Signalled:
 		l.say("does not end; it is sent signal " + name(order.Signal))
+	case fork.Held:
+		l.say("has ended, but process " + strconv.Itoa(fork.Tracer(w.pid)) + " traces it and keeps it from being released: end that one")
 	case fork.BudgetSpent:
 		l.spent = true
 		budget := l.supervisor.Policy().Budget
@@ -240,6 +246,16 @@ func (l *loop) tell(order *fork.Order, w *worker) bool {
 			" (worker_failure_limit, worker_failure_window), and all are stopped; it " + order.Status.String())
 	default:
 		return false
+	}
+	return l.stepFor(C.STEP_TELL, w)
+}
+
+// refused tells that the kernel does not let a signal be sent. A process that cannot even be killed is left to itself.
+func (l *loop) refused(s unix.Signal, err error, w *worker) bool {
+	l.say("cannot be sent signal " + name(s) + ": " + err.Error())
+	if s == unix.SIGKILL {
+		l.Clear(w.pidfd)
+		l.supervisor.Exited(w.life, fork.Status{Left: true})
 	}
 	return l.stepFor(C.STEP_TELL, w)
 }
@@ -252,12 +268,16 @@ const mostLeft = 64 << 20
 // reap is called when the process has ended. What it sent before is delivered first.
 func (w *worker) reap() bool {
 	status, ended, err := fork.Reap(w.pidfd)
-	if err == nil && !ended {
-		return false
+	if err == nil && !ended { // and it is readable for as long as it cannot be reaped
+		w.loop.Clear(w.pidfd)
+		if w.loop.supervisor.Held(w.life) {
+			return w.loop.obey()
+		}
+		status.Held = true
 	}
-	w.status = status
 	w.loop.Clear(w.pidfd)
 	w.loop.Cancel(w.timer)
+	w.status = status
 	if ch := w.loop.channelOf(w); ch != nil {
 		// So much and no more: a child of the worker may have the other end, and go on writing for ever.
 		var err error

@@ -12,6 +12,7 @@ type Status struct {
 	Signal syscall.Signal // the signal that ended it, or 0
 	Core   bool           // a core was dumped
 	Held   bool           // not Known, because another process traces it; see Supervisor.Held
+	Left   bool           // not Known: it has not ended, but nobody may kill it, and it is left to itself
 }
 
 // String says it as the end of a sentence about the process.
@@ -19,6 +20,8 @@ func (s Status) String() string {
 	switch {
 	case s.Held:
 		return "ended (its status is unknown: another process traces it, and keeps it from being reaped)"
+	case s.Left:
+		return "is left to itself, since it may not be killed"
 	case !s.Known:
 		return "ended (its status is unknown: SIGCHLD is ignored, or the program waited for it itself)"
 	case s.Signal != 0:

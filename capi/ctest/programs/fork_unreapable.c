@@ -1,0 +1,202 @@
+/*
+ * A worker that has ended and cannot be reaped, for another process traces it, and one that nobody may kill: the log says what keeps
+ * them, their master does not run in circles, and a stop does not wait for them.
+ * deadline: 60s
+ */
+#include "ipc.h"
+#include "processes.h"
+
+#include "framework.h"
+#include "scratch.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+enum { READY = 2000, IDLE_MS = 600, CANNOT = 77 };
+
+static int life[2];     /* its end tells the tracer to end */
+static int attached[2]; /* by which the tracer tells that it traces */
+static pid_t worker;
+static long long idle_cpu;
+
+static int prepare_traced(void)
+{
+    configure_workers(1);
+    return 0;
+}
+
+static int prepare_unkillable(void)
+{
+    configure_workers(0);
+    return 0;
+}
+
+/* ---- a worker that is traced ---- */
+
+static void trace(pid_t pid)
+{
+    char answer, byte;
+
+    signal(SIGTERM, SIG_IGN);
+    close(life[1]);
+    answer = ptrace(PTRACE_SEIZE, pid, 0, 0) == 0 ? 'y' : 'n';
+    CHECK_INT(write(attached[1], &answer, 1), 1);
+    _exit(read(life[0], &byte, 1) == 0 ? 0 : 1);
+}
+
+static void be_traced(mln_event_t *ev)
+{
+    pid_t self = getpid(), pid;
+    char answer;
+
+    close(life[1]);
+    (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+    CHECK((pid = fork()) >= 0);
+    if (pid == 0)
+        trace(self);
+    CHECK_INT(read(attached[0], &answer, 1), 1);
+    CHECK_INT(mln_ipc_worker_send_prepare(ev, READY, &answer, 1), 0);
+}
+
+static long long cpu_ms(void)
+{
+    struct timespec used;
+
+    CHECK_INT(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used), 0);
+    return (long long)used.tv_sec * 1000 + used.tv_nsec / 1000000;
+}
+
+static void end_idling(mln_event_t *ev, void *data)
+{
+    (void)ev;
+    (void)data;
+    CHECK(cpu_ms() - idle_cpu < IDLE_MS / 2);
+    raise(SIGTERM);
+}
+
+static void begin_idling(mln_event_t *ev, void *data)
+{
+    idle_cpu = cpu_ms();
+    CHECK(mln_event_timer_set(ev, IDLE_MS, data, end_idling) != NULL);
+}
+
+static void on_ready(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
+{
+    (void)len;
+    (void)udata;
+    if (*(char *)buf != 'y') {
+        puts("note: a process may not trace another one here; that is not tried");
+        worker = 0;
+        raise(SIGTERM);
+        return;
+    }
+    worker = ((mln_fork_t *)f)->pid;
+    CHECK_INT(kill(worker, SIGKILL), 0);
+    CHECK(mln_event_timer_set(ev, 200, NULL, begin_idling) != NULL);
+}
+
+static void traced(int argc, char **argv)
+{
+    struct mln_framework_attr attr = {argc, argv, prepare_traced, NULL, NULL, be_traced};
+    pid_t self = getpid();
+    char line[128];
+
+    CHECK_INT(pipe2(life, 0), 0);
+    CHECK_INT(pipe2(attached, 0), 0);
+    handle(READY, on_ready, NULL);
+    CHECK_INT(mln_framework_init(&attr), 0);
+    if (getpid() != self)
+        exit(0);
+    if (worker == 0)
+        return;
+    snprintf(line, sizeof line, "worker %ld (plain) has ended, but process ", (long)worker);
+    scratch_expect_part("logs/test.log", line);
+    snprintf(line, sizeof line, "worker %ld (plain) ended (its status is unknown: another process traces it", (long)worker);
+    scratch_expect_part("logs/test.log", line);
+}
+
+/* ---- one that nobody may kill ---- */
+
+static void stop(mln_event_t *ev, void *data)
+{
+    (void)ev;
+    (void)data;
+    raise(SIGTERM);
+}
+
+static void start_unkillable(mln_event_t *ev)
+{
+    worker = start_peer(ev, "peer")->pid;
+    CHECK(mln_event_timer_set(ev, 100, NULL, stop) != NULL);
+}
+
+static void forbid_signals(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_send_signal, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+
+    CHECK_INT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
+        puts("note: there is no seccomp here; what may not be killed is not tried");
+        exit(CANNOT);
+    }
+}
+
+static void unkillable(int argc, char **argv)
+{
+    struct mln_framework_attr attr = {argc, argv, prepare_unkillable, NULL, start_unkillable, NULL};
+    char line[128];
+
+    forbid_signals();
+    CHECK_INT(mln_framework_init(&attr), 0);
+    snprintf(line, sizeof line, "worker %ld (/proc/self/exe) cannot be sent signal 9 (killed): operation not permitted", (long)worker);
+    scratch_expect_part("logs/test.log", line);
+    snprintf(line, sizeof line, "worker %ld (/proc/self/exe) is left to itself, since it may not be killed", (long)worker);
+    scratch_expect_part("logs/test.log", line);
+}
+
+/* Goes on until its master has ended. */
+static int outlive(void)
+{
+    pid_t master = getppid();
+
+    signal(SIGTERM, SIG_IGN);
+    while (getppid() == master)
+        sleep_ms(10);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const modes[] = {"traced", "unkillable"};
+
+    if (argc > 1 && strcmp(argv[1], "peer") == 0)
+        return outlive();
+    if (argc > 1) {
+        if (strcmp(argv[1], modes[0]) == 0)
+            traced(1, argv);
+        else
+            unkillable(1, argv);
+        return 0;
+    }
+    CHECK_INT(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+    for (int i = 0; i < 2; ++i) {
+        const char *const words[] = {modes[i], NULL};
+        int status = await_status(start_self(words));
+
+        CHECK(status == 0 || status == CANNOT);
+        while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+            ; /* what it left */
+        remove_log();
+    }
+    return 0;
+}
