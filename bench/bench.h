@@ -169,6 +169,13 @@ BENCH_UNUSED static void report_samples(struct samples *s)
     report("samples", (double)s->count);
 }
 
+/* Of a stream: "rate", in messages a second, and "seconds" that it took. */
+BENCH_UNUSED static void report_stream(uint64_t messages, uint64_t nanoseconds)
+{
+    report("rate", (double)messages * 1e9 / (double)nanoseconds);
+    report("seconds", (double)nanoseconds / 1e9);
+}
+
 BENCH_UNUSED static void report_end(void)
 {
     printf("%s}\n", report_line);

@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	var o options
+	o := options{counts: make(map[[2]string]int)}
 	flag.BoolVar(&o.quick, "quick", false, "take less than two minutes, and be less exact")
 	flag.IntVar(&o.repetitions, "repetitions", 0, "how often each program runs (default 7, or 3 with -quick)")
 	flag.StringVar(&o.folder, "build", "build", "the `folder` that make builds into")
@@ -71,7 +71,8 @@ type options struct {
 	folder      string // that make builds into, as make is told
 	build       string // the same, absolute
 	only        *regexp.Regexp
-	missing     map[string]bool // implementations that are not there
+	missing     map[string]bool   // implementations that are not there
+	counts      map[[2]string]int // of streams: how many messages, for a scenario and an implementation
 	notes       []string
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -67,22 +69,37 @@ func lastLine(text string) string {
 
 // measureOnce has one implementation do the work of a scenario.
 func (o *options) measureOnce(s *scenario, implementation string) (map[string]float64, error) {
-	arguments := s.options
-	count := s.count
-	if o.quick {
-		count = s.quick
-	}
-	if count > 0 {
-		// Those that move a hundredth as much in the same time are given less to do.
-		if s.program == "messages" && (implementation == nng || implementation == zeroMQ) {
-			count = max(count/5, min(count, 100))
-		}
-		arguments = append(arguments[:len(arguments):len(arguments)], text("count=%d", count))
-	}
 	if s.observer != nil {
-		return s.observer(o, o.path(implementation, s.program), arguments)
+		return s.observer(o, o.path(implementation, s.program), s.options)
 	}
-	return o.run(implementation, s.program, arguments)
+	if s.lasts.in(o) != 0 {
+		return o.measureStream(s, implementation)
+	}
+	return o.runCounted(s, implementation, s.count.in(o))
+}
+
+// measureStream has a stream last as long as it should: a few milliseconds are a few turns of the scheduler, and say little. One
+// implementation moves a thousand times as much in that time as another, so each is given a count of its own, which is found by trying
+// and kept for the next repetition.
+func (o *options) measureStream(s *scenario, implementation string) (map[string]float64, error) {
+	goal := float64(s.lasts.in(o)) / 1000
+	key := [2]string{s.id, implementation}
+	for count := cmp.Or(o.counts[key], firstCount); ; {
+		result, err := o.runCounted(s, implementation, count)
+		if err != nil {
+			return nil, err
+		}
+		next := nextCount(count, result["seconds"], goal)
+		o.counts[key] = next
+		if result["seconds"] >= goal/2 {
+			return result, nil
+		}
+		count = next
+	}
+}
+
+func (o *options) runCounted(s *scenario, implementation string, count int) (map[string]float64, error) {
+	return o.run(implementation, s.program, append(slices.Clone(s.options), text("count=%d", count)))
 }
 
 // preparePeers builds what other libraries are needed for, and installs them where that is possible.

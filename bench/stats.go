@@ -41,6 +41,17 @@ func growth(x, y []float64) float64 {
 	return math.Pow(10, above/below)
 }
 
+// The first try of a stream, and by how much the next one may be longer: what a very short one took says little about it.
+const (
+	firstCount = 100
+	mostGrowth = 50
+)
+
+// nextCount returns how many messages of a stream to try so that it lasts for `goal` seconds, if so many took that long.
+func nextCount(count int, took, goal float64) int {
+	return max(10, int(float64(count)*min(goal/took, mostGrowth)))
+}
+
 // A unit says how a value is written.
 type unit int
 

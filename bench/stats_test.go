@@ -48,6 +48,26 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
+func TestNextCount(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		count int
+		took  float64
+		want  int
+	}{
+		{"half as long as it should be", 1000, 0.15, 2000},
+		{"as long as it should be", 1000, 0.3, 1000},
+		{"twice as long", 1000, 0.6, 500},
+		{"far too short to tell", 100, 2e-6, 5000},
+		{"no time at all", 100, 0, 5000},
+		{"one message takes longer", 100, 100, 10},
+	} {
+		if got := nextCount(test.count, test.took, 0.3); got != test.want {
+			t.Errorf("%s: the next count is %d, want %d", test.name, got, test.want)
+		}
+	}
+}
+
 func TestFormat(t *testing.T) {
 	for _, test := range []struct {
 		unit  unit

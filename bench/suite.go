@@ -19,11 +19,21 @@ type scenario struct {
 	id       string
 	program  string // its name in the folders of the programs
 	options  []string
-	count    int // 0: the program's own
-	quick    int // count, in the quick mode
+	count    amount // how often the work is done in one run; 0: the program decides
+	lasts    amount // how many milliseconds it is to take instead, whatever that means for the count; 0: any time
 	by       []string
 	slow     bool                                                         // one run takes seconds, and has samples enough: it runs once or twice
 	observer func(*options, string, []string) (map[string]float64, error) // nil: the program reports its results
+}
+
+// An amount depends on the mode.
+type amount struct{ full, quick int }
+
+func (a amount) in(o *options) int {
+	if o.quick {
+		return a.quick
+	}
+	return a.full
 }
 
 // A row of the table: one result of a scenario, relative to that of the first implementation.
@@ -71,40 +81,40 @@ var scenarios = func() []scenario {
 	var all []scenario
 	for _, size := range []int{64, 1024} {
 		all = append(all, scenario{id: text("ping %d", size), program: "messages", options: []string{"do=ping", text("size=%d", size)},
-			count: 20000, quick: 5000, by: everybody})
+			count: amount{20000, 5000}, by: everybody})
 	}
-	stream := func(id string, count, quick int, by []string, options ...string) {
-		all = append(all, scenario{id: id, program: "messages", options: append(options, "do=stream"), count: count, quick: quick, by: by})
+	stream := func(id string, by []string, options ...string) {
+		all = append(all, scenario{id: id, program: "messages", options: append(options, "do=stream"), lasts: amount{300, 100}, by: by})
 	}
-	stream("stream 64", 1000000, 400000, everybody, "size=64")
-	stream("stream 64 up", 1000000, 400000, inC, "size=64", "direction=2")
-	stream("stream 64 both", 1000000, 300000, inC, "size=64", "direction=3")
-	stream("stream 64 ack 1000", 500000, 200000, everybody, "size=64", "acknowledge=1000")
-	stream("stream 64 ack 100", 200000, 50000, everybody, "size=64", "acknowledge=100")
-	stream("stream 1024", 300000, 100000, everybody, "size=1024")
-	stream("stream 1024 up", 300000, 100000, inC, "size=1024", "direction=2")
-	stream("stream 1024 both", 200000, 100000, inC, "size=1024", "direction=3")
-	stream("stream 640", 300000, 100000, inC, "size=640")
-	stream("stream 6400", 100000, 50000, inC, "size=6400")
-	stream("stream 64000", 20000, 10000, inC, "size=64000")
-	stream("bulk", 1000, 300, everybody, "size=1048576")
+	stream("stream 64", everybody, "size=64")
+	stream("stream 64 up", inC, "size=64", "direction=2")
+	stream("stream 64 both", inC, "size=64", "direction=3")
+	stream("stream 64 ack 1000", everybody, "size=64", "acknowledge=1000")
+	stream("stream 64 ack 100", everybody, "size=64", "acknowledge=100")
+	stream("stream 1024", everybody, "size=1024")
+	stream("stream 1024 up", inC, "size=1024", "direction=2")
+	stream("stream 1024 both", inC, "size=1024", "direction=3")
+	stream("stream 640", inC, "size=640")
+	stream("stream 6400", inC, "size=6400")
+	stream("stream 64000", inC, "size=64000")
+	stream("bulk", everybody, "size=1048576")
 	for _, n := range []int{4, 16, 64} {
-		all = append(all, scenario{id: text("broadcast %d", n), program: "workers", by: ourselves, count: 12000 / n, quick: 4000 / n,
+		all = append(all, scenario{id: text("broadcast %d", n), program: "workers", by: ourselves, count: amount{12000 / n, 4000 / n},
 			options: []string{"do=broadcast", text("workers=%d", n)}})
 	}
 	all = append(all,
-		scenario{id: "sleepers", program: "workers", options: []string{"do=sleepers", "workers=20"}, count: 200, quick: 40,
+		scenario{id: "sleepers", program: "workers", options: []string{"do=sleepers", "workers=20"}, count: amount{200, 40},
 			by: ourselves, slow: true},
-		scenario{id: "fork", program: "start", options: []string{"do=fork"}, count: 20, quick: 8, by: inC},
-		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: 20, quick: 8, by: ourselves},
-		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: 20, quick: 8, by: ourselves},
+		scenario{id: "fork", program: "start", options: []string{"do=fork"}, count: amount{20, 8}, by: inC},
+		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: amount{20, 8}, by: ourselves},
+		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: amount{20, 8}, by: ourselves},
 		scenario{id: "idle", program: "workers", options: []string{"do=stay", "workers=4"}, by: ourselves, slow: true, observer: observeIdle},
 		scenario{id: "idle timers", program: "workers", options: []string{"do=stay", "workers=4", "timers=1"}, by: ourselves, slow: true, observer: observeIdle},
 		scenario{id: "memory 8", program: "workers", options: []string{"do=stay", "workers=8"}, by: ourselves, slow: true, observer: observeMemory},
 		scenario{id: "memory 64", program: "workers", options: []string{"do=stay", "workers=64"}, by: ourselves, slow: true, observer: observeMemory},
 	)
 	for _, n := range []int{1000, 10000} {
-		all = append(all, scenario{id: text("descriptors %d", n), program: "descriptors", count: 1000, quick: 300,
+		all = append(all, scenario{id: text("descriptors %d", n), program: "descriptors", count: amount{1000, 300},
 			options: []string{text("descriptors=%d", n)}, by: []string{floor, cAPI, libuv}})
 	}
 	for _, n := range []int{10000, 100000} {

@@ -3,7 +3,7 @@
  *
  *     do=ping    round trips, one at a time, with epoll on both sides     p50, p99 (ns)
  *     do=stream  as fast as they go, direction=1 (to the child), 2, 3 (both at once); acknowledge=N: after every N
- *                messages the sender waits for an acknowledgement         rate (messages/s)
+ *                messages the sender waits for an acknowledgement         rate (messages/s), seconds
  * size=BYTES count=N
  */
 #include "frames.h"
@@ -228,7 +228,7 @@ int main(int argc, char **argv)
     } else {
         (void)stream(&e, 1, warm);
         time = stream(&e, 1, count);
-        report("rate", (double)count * (direction == BOTH ? 2 : 1) * 1e9 / (double)time);
+        report_stream(count * (direction == BOTH ? 2 : 1), time);
     }
     MUST(waitpid(child, NULL, 0));
     report_end();

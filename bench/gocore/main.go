@@ -202,7 +202,7 @@ func stream(ctx context.Context, group *core.Group, stop func()) {
 	group.Observe = onStart(func(w *core.Worker) {
 		go func() {
 			send(w, count/10)
-			measure.Report(map[string]float64{"rate": float64(count) / send(w, count).Seconds()})
+			measure.ReportStream(count, send(w, count))
 			stop()
 		}()
 	})

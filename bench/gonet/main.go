@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"melon/bench/measure"
 )
@@ -83,8 +84,7 @@ func main() {
 		ask(e, size, count)
 	} else {
 		stream(e, size, count/10, acknowledge)
-		took := stream(e, size, count, acknowledge)
-		measure.Report(map[string]float64{"rate": float64(count) / took})
+		measure.ReportStream(count, stream(e, size, count, acknowledge))
 	}
 	measure.Must(c.Wait())
 }
@@ -106,8 +106,8 @@ func ask(e *end, size, count int) {
 	samples.Report()
 }
 
-// stream returns how long it took until the child had everything, in seconds.
-func stream(e *end, size, count, acknowledge int) float64 {
+// stream returns how long it took until the child had everything.
+func stream(e *end, size, count, acknowledge int) time.Duration {
 	message := make([]byte, size)
 	start := measure.Now()
 	for i := range count {
@@ -122,7 +122,7 @@ func stream(e *end, size, count, acknowledge int) float64 {
 	if kind, _ := e.next(); kind != done {
 		measure.Fail("a frame of type %d came instead of the end", kind)
 	}
-	return (measure.Now() - start).Seconds()
+	return measure.Now() - start
 }
 
 func child(e *end, ping bool, size, count, acknowledge int) {

@@ -61,6 +61,11 @@ func (s Samples) Report() {
 	Report(map[string]float64{"p50": at(0.5), "p99": at(0.99), "samples": float64(len(s))})
 }
 
+// ReportStream prints how many messages went in which time.
+func ReportStream(messages int, took time.Duration) {
+	Report(map[string]float64{"rate": float64(messages) / took.Seconds(), "seconds": took.Seconds()})
+}
+
 // Report prints the results as one line of JSON.
 func Report(results map[string]float64) {
 	line, err := json.Marshal(results)

@@ -227,7 +227,7 @@ int main(int argc, char **argv)
     if (ping)
         report_samples(&samples);
     else
-        report("rate", (double)count * (direction == BOTH ? 2 : 1) * 1e9 / (double)time_taken);
+        report_stream(count * (direction == BOTH ? 2 : 1), time_taken);
     report_end();
     return 0;
 }

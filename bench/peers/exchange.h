@@ -116,7 +116,7 @@ int main(int argc, char **argv)
         ping_parent(count + warm, warm);
     } else {
         (void)stream_parent(warm);
-        report("rate", (double)count * 1e9 / (double)stream_parent(count));
+        report_stream(count, stream_parent(count));
     }
     disconnect_ends();
     MUST(waitpid(child, NULL, 0));

@@ -151,7 +151,7 @@ int main(int argc, char **argv)
     if (ping)
         report_samples(&samples);
     else
-        report("rate", (double)count * 1e9 / (double)time_taken);
+        report_stream(count, time_taken);
     report_end();
     return 0;
 }
