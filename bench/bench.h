@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -117,6 +118,19 @@ BENCH_UNUSED static void many_descriptors(long needed)
     MUST(setrlimit(RLIMIT_NOFILE, &limit));
     if ((long)limit.rlim_cur < needed)
         fail("%ld descriptors are needed, the hard limit is %ld", needed, (long)limit.rlim_cur);
+}
+
+/*
+ * A socket pair whose ends hold a message of a megabyte, for all who can choose: the default, 208 KiB, has the sender wait for the
+ * receiver several times a message, and the library enlarges its own.
+ */
+BENCH_UNUSED static void open_pair(int pair[2], int flags)
+{
+    static const int room = 1 << 20;
+
+    MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0, pair));
+    for (int i = 0; i < 2; ++i)
+        MUST(setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &room, sizeof room));
 }
 
 /* ---- samples ---- */

@@ -207,7 +207,7 @@ int main(int argc, char **argv)
     acknowledge = (uint64_t)option(argc, argv, "acknowledge", 0);
     direction = (int)option(argc, argv, "direction", DOWN);
     warm = count / 10;
-    MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+    open_pair(pair, 0);
     MUST(child = fork());
     if (child == 0) {
         end_with_parent();

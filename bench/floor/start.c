@@ -41,7 +41,7 @@ static void start_child(struct child *c)
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
     int pair[2];
 
-    MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+    open_pair(pair, 0);
     MUST(c->pid = fork());
     if (c->pid == 0) {
         char role[32];

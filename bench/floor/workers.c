@@ -71,7 +71,7 @@ static struct worker *start_workers(int epoll)
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &all[i]};
         int pair[2];
 
-        MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+        open_pair(pair, 0);
         MUST(all[i].pid = fork());
         if (all[i].pid == 0) {
             for (long j = 0; j < i; ++j)

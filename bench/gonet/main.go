@@ -33,6 +33,7 @@ type end struct {
 func open(file *os.File, size int) *end {
 	c, err := net.FileConn(file)
 	measure.Must(err)
+	measure.Must(c.(*net.UnixConn).SetWriteBuffer(1 << 20)) // as the floor's
 	measure.Must(file.Close())
 	return &end{bufio.NewReaderSize(c, buffer), bufio.NewWriterSize(c, buffer), make([]byte, max(size, 64))}
 }

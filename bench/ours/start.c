@@ -5,7 +5,6 @@
 #include "processes.h"
 
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
 enum { HELLO = 2000, HELLO_SIZE = 64 };
@@ -73,7 +72,7 @@ static void time_exec(void)
 
     settle();
     start = now();
-    MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+    open_pair(pair, 0);
     MUST(pid = fork());
     if (pid == 0)
         execute_child(pair[1]);

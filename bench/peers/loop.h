@@ -7,7 +7,6 @@
 
 #include "../bench.h"
 
-#include <sys/socket.h>
 #include <sys/wait.h>
 
 enum { DATA = 1, ACK, RESULT, HEADER = 8, PIECE = 64 << 10 };
@@ -137,7 +136,7 @@ int main(int argc, char **argv)
     acknowledge = (uint64_t)option(argc, argv, "acknowledge", 0);
     warm = count / 10;
     message = calloc(1, size);
-    MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
+    open_pair(pair, SOCK_NONBLOCK);
     MUST(child = fork());
     is_child = child == 0;
     if (is_child)
