@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -36,7 +37,7 @@ type line struct {
 	Median         float64
 	Value          string
 	Ratio          float64 `json:",omitempty"` // to the first implementation
-	Low, High      float64 `json:",omitempty"` // of that ratio, over the repetitions
+	Low, High      float64 `json:",omitempty"` // of the ratios of all repetitions; Ratio is their median
 	Goals          []verdict
 }
 
@@ -81,8 +82,6 @@ func (r *report) measure() {
 }
 
 func (r *report) measureScenario(s *scenario) {
-	results := make(map[string][]map[string]float64)
-	r.Results[s.id] = results
 	repetitions := r.options.repetitions
 	if s.slow {
 		repetitions = 1 + repetitions/7
@@ -99,9 +98,16 @@ func (r *report) measureScenario(s *scenario) {
 				// So that values stay in step with those of the others.
 				result = nil
 			}
-			results[implementation] = append(results[implementation], result)
+			r.add(s.id, implementation, result)
 		}
 	}
+}
+
+func (r *report) add(scenario, implementation string, result map[string]float64) {
+	if r.Results[scenario] == nil {
+		r.Results[scenario] = make(map[string][]map[string]float64)
+	}
+	r.Results[scenario][implementation] = append(r.Results[scenario][implementation], result)
 }
 
 // values returns one metric of all repetitions, NaN where a run failed.
@@ -139,16 +145,13 @@ func (r *report) concludeRow(row *row, s *scenario) {
 			continue
 		}
 		l := line{Row: row.title, Implementation: implementation, Median: value, Value: row.unit.format(value)}
-		if base := r.median(s.id, s.by[0], row.metric); base > 0 {
-			l.Ratio = value / base
-			l.Low, l.High = spread(r.values(s.id, implementation, row.metric), r.values(s.id, s.by[0], row.metric))
-			if math.IsNaN(l.Low) || math.IsInf(l.Low, 0) {
-				l.Low, l.High = l.Ratio, l.Ratio
-			}
+		ratios := paired(r.values(s.id, implementation, row.metric), r.values(s.id, s.by[0], row.metric), quotient)
+		if len(ratios) > 0 {
+			l.Ratio, l.Low, l.High = median(ratios), slices.Min(ratios), slices.Max(ratios)
 		}
 		for _, g := range row.goals {
 			if g.of == implementation {
-				if v, ok := r.judge(g, row, s, value); ok {
+				if v, ok := r.judge(g, row, s); ok {
 					l.Goals = append(l.Goals, v)
 				}
 			}
@@ -158,33 +161,36 @@ func (r *report) concludeRow(row *row, s *scenario) {
 }
 
 // judge says whether a goal is met; false where the other implementation is missing.
-func (r *report) judge(g goal, row *row, s *scenario, value float64) (verdict, bool) {
+func (r *report) judge(g goal, row *row, s *scenario) (verdict, bool) {
+	values := r.values(s.id, g.of, row.metric)
 	if g.what == valueMost {
+		value := r.median(s.id, g.of, row.metric)
 		return verdict{Goal: "at most " + row.unit.format(g.limit), Met: value <= g.limit, Got: row.unit.format(value)}, true
 	}
-	scenario, than := s.id, g.than
+	than := cmp.Or(g.than, s.by[0])
+	name, others := than, r.values(s.id, than, row.metric)
 	if g.before != "" {
-		scenario = g.before
-	}
-	if than == "" {
-		than = s.by[0]
-	}
-	other := r.median(scenario, than, row.metric)
-	if math.IsNaN(other) {
-		return verdict{}, false
-	}
-	name := than
-	if g.before != "" {
+		// It was measured at another time: the medians belong together, single repetitions do not.
 		name = than + ", " + g.before
+		values = []float64{r.median(s.id, g.of, row.metric)}
+		others = []float64{r.median(g.before, than, row.metric)}
+	}
+	of := quotient
+	if g.what == beyondMost {
+		of = difference
+	}
+	got := median(paired(values, others, of))
+	if math.IsNaN(got) {
+		return verdict{}, false
 	}
 	switch g.what {
 	case beyondMost:
-		return verdict{Goal: fmt.Sprintf("at most %s more than %s", row.unit.format(g.limit), name), Met: value-other <= g.limit,
-			Got: row.unit.format(value - other)}, true
+		return verdict{Goal: fmt.Sprintf("at most %s more than %s", row.unit.format(g.limit), name), Met: got <= g.limit,
+			Got: row.unit.format(got)}, true
 	case atLeast:
-		return verdict{Goal: fmt.Sprintf("at least %s x %s", digits(g.limit), name), Met: value/other >= g.limit, Got: digits(value / other)}, true
+		return verdict{Goal: fmt.Sprintf("at least %s x %s", digits(g.limit), name), Met: got >= g.limit, Got: digits(got)}, true
 	}
-	return verdict{Goal: fmt.Sprintf("at most %s x %s", digits(g.limit), name), Met: value/other <= g.limit, Got: digits(value / other)}, true
+	return verdict{Goal: fmt.Sprintf("at most %s x %s", digits(g.limit), name), Met: got <= g.limit, Got: digits(got)}, true
 }
 
 // cells returns the table: what is measured, by whom, the value, the ratio, its spread, the goals, whether they are met.

@@ -16,15 +16,20 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// spread returns the smallest and the largest ratio of values that were measured one right after the other.
-func spread(values, base []float64) (low, high float64) {
-	low, high = math.Inf(1), math.Inf(-1)
-	for i := range min(len(values), len(base)) {
-		ratio := values[i] / base[i]
-		low, high = min(low, ratio), max(high, ratio)
+// paired returns what `of` makes of each value and the other's of the same repetition, without those that make no number: a run may have
+// failed.
+func paired(values, others []float64, of func(value, other float64) float64) []float64 {
+	var results []float64
+	for i := range min(len(values), len(others)) {
+		if result := of(values[i], others[i]); !math.IsNaN(result) && !math.IsInf(result, 0) {
+			results = append(results, result)
+		}
 	}
-	return low, high
+	return results
 }
+
+func quotient(value, other float64) float64   { return value / other }
+func difference(value, other float64) float64 { return value - other }
 
 // growth returns the factor by which y grows for each tenfold of x, as the line through the logarithms has it.
 func growth(x, y []float64) float64 {

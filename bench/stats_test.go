@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -23,11 +24,44 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-func TestSpread(t *testing.T) {
-	low, high := spread([]float64{2, 9, 4}, []float64{1, 3, 4})
-	if low != 1 || high != 3 {
-		t.Errorf("spread = %v..%v, want 1..3", low, high)
+func TestPaired(t *testing.T) {
+	nan := math.NaN()
+	for _, test := range []struct {
+		name           string
+		values, others []float64
+		of             func(value, other float64) float64
+		want           []float64
+	}{
+		{"ratios", []float64{2, 9, 4}, []float64{1, 3, 4}, quotient, []float64{2, 3, 1}},
+		{"differences", []float64{2, 9, 4}, []float64{1, 3, 4}, difference, []float64{1, 6, 0}},
+		{"runs that failed", []float64{nan, 9, 4, 5}, []float64{1, nan, 4, 1}, quotient, []float64{1, 5}},
+		{"nothing to compare with", []float64{1, 2}, []float64{0, 1}, quotient, []float64{2}},
+		{"not there", []float64{1, 2}, nil, quotient, nil},
+	} {
+		if got := paired(test.values, test.others, test.of); !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
 	}
+}
+
+// A ratio is the median of the ratios within repetitions: what disturbs one of them does not show, though it moves the medians.
+func TestRatioIsPaired(t *testing.T) {
+	r := newReport(&options{})
+	for _, value := range []float64{10, 20, 40} { // the machine becomes slower
+		r.add("ping 64", floor, map[string]float64{"p50": value})
+		r.add("ping 64", cAPI, map[string]float64{"p50": 2 * value})
+	}
+	r.Results["ping 64"][floor][0] = nil // a run that failed
+	r.conclude()
+	for _, l := range r.Rows {
+		if l.Implementation == cAPI && l.Row == "round trip 64 B, median" {
+			if l.Median != 40 || l.Ratio != 2 || l.Low != 2 || l.High != 2 {
+				t.Errorf("median %v, ratio %v, %v to %v; want 40, 2, 2 to 2", l.Median, l.Ratio, l.Low, l.High)
+			}
+			return
+		}
+	}
+	t.Error("there is no such line")
 }
 
 func TestGrowth(t *testing.T) {
