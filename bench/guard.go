@@ -67,7 +67,7 @@ func (b *bound) text() string {
 // ratioOf measures the floor and the C API in turn.
 func ratioOf(o *options, s *scenario, metric string) (float64, error) {
 	var base, values []float64
-	for range o.repetitions {
+	for range o.repetitionsOf(s) {
 		for implementation, list := range map[string]*[]float64{floor: &base, cAPI: &values} {
 			result, err := o.measureOnce(s, implementation)
 			if err != nil {

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -18,7 +19,7 @@ import (
 func main() {
 	o := options{counts: make(map[[2]string]int)}
 	flag.BoolVar(&o.quick, "quick", false, "take less than two minutes, and be less exact")
-	flag.IntVar(&o.repetitions, "repetitions", 0, "how often each program runs (default 7, or 3 with -quick)")
+	flag.IntVar(&o.repetitions, "repetitions", 0, "how often each program runs (default 7, or 3 with -quick, for most)")
 	flag.StringVar(&o.folder, "build", "build", "the `folder` that make builds into")
 	only := flag.String("only", "", "only scenarios that match this regular `expression`")
 	markdown := flag.String("markdown", "", "put the table into this `file`, between its two markers")
@@ -30,12 +31,6 @@ func main() {
 	}
 	if o.build, err = filepath.Abs(o.folder); err != nil {
 		quit(err)
-	}
-	if o.repetitions == 0 {
-		o.repetitions = 7
-		if o.quick {
-			o.repetitions = 3
-		}
 	}
 	if *guarding {
 		if err := guard(&o); err != nil {
@@ -67,13 +62,18 @@ func quit(err error) {
 
 type options struct {
 	quick       bool
-	repetitions int
+	repetitions int    // of all scenarios; 0: as many as each is to have
 	folder      string // that make builds into, as make is told
 	build       string // the same, absolute
 	only        *regexp.Regexp
 	missing     map[string]bool   // implementations that are not there
 	counts      map[[2]string]int // of streams: how many messages, for a scenario and an implementation
 	notes       []string
+}
+
+// repetitionsOf returns how often each program of a scenario runs.
+func (o *options) repetitionsOf(s *scenario) int {
+	return cmp.Or(o.repetitions, s.times.in(o), repetitions.in(o))
 }
 
 // write puts everything that was measured into a file.

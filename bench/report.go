@@ -48,7 +48,7 @@ type verdict struct {
 }
 
 func newReport(o *options) *report {
-	return &report{Began: time.Now(), Machine: machine(), Quick: o.quick, Repetitions: o.repetitions, options: o,
+	return &report{Began: time.Now(), Machine: machine(), Quick: o.quick, Repetitions: cmp.Or(o.repetitions, repetitions.in(o)), options: o,
 		Results: make(map[string]map[string][]map[string]float64)}
 }
 
@@ -82,11 +82,7 @@ func (r *report) measure() {
 }
 
 func (r *report) measureScenario(s *scenario) {
-	repetitions := r.options.repetitions
-	if s.slow {
-		repetitions = 1 + repetitions/7
-	}
-	for repetition := range repetitions {
+	for repetition := range r.options.repetitionsOf(s) {
 		for i := range s.by {
 			// Another one begins each time: nobody always comes after the same neighbour's load, or pause.
 			implementation := s.by[(repetition+i)%len(s.by)]

@@ -21,8 +21,8 @@ type scenario struct {
 	options  []string
 	count    amount // how often the work is done in one run; 0: the program decides
 	lasts    amount // how many milliseconds it is to take instead, whatever that means for the count; 0: any time
+	times    amount // how often each program runs; 0: as often as most
 	by       []string
-	slow     bool                                                         // one run takes seconds, and has samples enough: it runs once or twice
 	observer func(*options, string, []string) (map[string]float64, error) // nil: the program reports its results
 }
 
@@ -35,6 +35,9 @@ func (a amount) in(o *options) int {
 	}
 	return a.full
 }
+
+// repetitions is how often the programs of most scenarios run.
+var repetitions = amount{7, 3}
 
 // A row of the table: one result of a scenario, relative to that of the first implementation.
 type row struct {
@@ -81,7 +84,7 @@ var scenarios = func() []scenario {
 	var all []scenario
 	for _, size := range []int{64, 1024} {
 		all = append(all, scenario{id: text("ping %d", size), program: "messages", options: []string{"do=ping", text("size=%d", size)},
-			count: amount{20000, 5000}, by: everybody})
+			count: amount{10000, 4000}, by: everybody})
 	}
 	stream := func(id string, by []string, options ...string) {
 		all = append(all, scenario{id: id, program: "messages", options: append(options, "do=stream"), lasts: amount{300, 100}, by: by})
@@ -98,20 +101,22 @@ var scenarios = func() []scenario {
 	stream("stream 6400", inC, "size=6400")
 	stream("stream 64000", inC, "size=64000")
 	stream("bulk", everybody, "size=1048576")
+	// Which processors the workers happen to be on decides for a whole run of a few, so there are many short ones.
+	broadcasts := map[int]amount{4: {21, 9}, 16: {21, 9}, 64: {9, 3}}
 	for _, n := range []int{4, 16, 64} {
-		all = append(all, scenario{id: text("broadcast %d", n), program: "workers", by: ourselves, count: amount{12000 / n, 4000 / n},
-			options: []string{"do=broadcast", text("workers=%d", n)}})
+		all = append(all, scenario{id: text("broadcast %d", n), program: "workers", options: []string{"do=broadcast", text("workers=%d", n)},
+			count: amount{4000 / n, 2000 / n}, times: broadcasts[n], by: ourselves})
 	}
 	all = append(all,
-		scenario{id: "sleepers", program: "workers", options: []string{"do=sleepers", "workers=20"}, count: amount{200, 40},
-			by: ourselves, slow: true},
+		scenario{id: "sleepers", program: "workers", options: []string{"do=sleepers", "workers=20"}, count: amount{100, 30},
+			times: amount{5, 2}, by: ourselves},
 		scenario{id: "fork", program: "start", options: []string{"do=fork"}, count: amount{20, 8}, by: inC},
 		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: amount{20, 8}, by: ourselves},
 		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: amount{20, 8}, by: ourselves},
-		scenario{id: "idle", program: "workers", options: []string{"do=stay", "workers=4"}, by: ourselves, slow: true, observer: observeIdle},
-		scenario{id: "idle timers", program: "workers", options: []string{"do=stay", "workers=4", "timers=1"}, by: ourselves, slow: true, observer: observeIdle},
-		scenario{id: "memory 8", program: "workers", options: []string{"do=stay", "workers=8"}, by: ourselves, slow: true, observer: observeMemory},
-		scenario{id: "memory 64", program: "workers", options: []string{"do=stay", "workers=64"}, by: ourselves, slow: true, observer: observeMemory},
+		scenario{id: "idle", program: "workers", options: []string{"do=stay", "workers=4"}, by: ourselves, times: amount{2, 1}, observer: observeIdle},
+		scenario{id: "idle timers", program: "workers", options: []string{"do=stay", "workers=4", "timers=1"}, by: ourselves, times: amount{2, 1}, observer: observeIdle},
+		scenario{id: "memory 8", program: "workers", options: []string{"do=stay", "workers=8"}, by: ourselves, times: amount{3, 1}, observer: observeMemory},
+		scenario{id: "memory 64", program: "workers", options: []string{"do=stay", "workers=64"}, by: ourselves, times: amount{3, 1}, observer: observeMemory},
 	)
 	for _, n := range []int{1000, 10000} {
 		all = append(all, scenario{id: text("descriptors %d", n), program: "descriptors", count: amount{1000, 300},
