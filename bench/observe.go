@@ -51,23 +51,33 @@ func stay(path string, arguments []string, look func(master int, workers []int) 
 	return look(processes["master"], workers)
 }
 
-// observeIdle counts how often processes that have nothing to do run all the same, in all of their threads.
+// idleSeconds is for how long processes are watched that have nothing to do.
+var idleSeconds = amount{10, 3}
+
+// observeIdle counts how often processes that have nothing to do run all the same, in all of their threads, and for how many
+// milliseconds, in a second.
 func observeIdle(o *options, path string, arguments []string) (results map[string]float64, err error) {
-	interval := 10 * time.Second
-	if o.quick {
-		interval = 3 * time.Second
-	}
+	seconds := idleSeconds.in(o)
 	err = stay(path, arguments, func(master int, workers []int) error {
-		all := append(workers, master)
 		time.Sleep(time.Second) // what began with the last message comes to rest
-		switchesBefore, cpuBefore, err := activity(all)
-		if err != nil {
+		groups := map[string][]int{"master": {master}, "workers": workers}
+		results = make(map[string]float64)
+		watch := func(sign float64) error {
+			for name, processes := range groups {
+				switches, cpu, err := activity(processes)
+				if err != nil {
+					return err
+				}
+				results[name+" wakeups"] += sign * switches / float64(seconds)
+				results[name+" cpu"] += sign * cpu / float64(seconds)
+			}
+			return nil
+		}
+		if err := watch(-1); err != nil {
 			return err
 		}
-		time.Sleep(interval)
-		switches, cpu, err := activity(all)
-		results = map[string]float64{"wakeups": (switches - switchesBefore) / interval.Seconds(), "cpu": cpu - cpuBefore}
-		return err
+		time.Sleep(time.Duration(seconds) * time.Second)
+		return watch(1)
 	})
 	return results, err
 }

@@ -16,6 +16,17 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
+// highest returns the greatest of some values, NaN if there are none.
+func highest(values []float64) float64 {
+	result := math.NaN()
+	for _, value := range values {
+		if !(value <= result) && !math.IsNaN(value) {
+			result = value
+		}
+	}
+	return result
+}
+
 // paired returns what `of` makes of each value and the other's of the same repetition, without those that make no number: a run may have
 // failed.
 func paired(values, others []float64, of func(value, other float64) float64) []float64 {
@@ -95,6 +106,8 @@ func (u unit) format(value float64) string {
 // digits writes three digits that count, or all in front of the point.
 func digits(value float64) string {
 	switch a := math.Abs(value); {
+	case a == 0:
+		return "0"
 	case a >= 100:
 		return fmt.Sprintf("%.0f", value)
 	case a >= 10:

@@ -24,6 +24,16 @@ func TestMedian(t *testing.T) {
 	}
 }
 
+func TestHighest(t *testing.T) {
+	nan := math.NaN()
+	if got := highest([]float64{nan, 0, 3, 1, nan}); got != 3 {
+		t.Errorf("the highest is %v, want 3", got)
+	}
+	if got := highest([]float64{nan}); !math.IsNaN(got) {
+		t.Errorf("the highest of runs that failed is %v", got)
+	}
+}
+
 func TestPaired(t *testing.T) {
 	nan := math.NaN()
 	for _, test := range []struct {
@@ -114,7 +124,8 @@ func TestFormat(t *testing.T) {
 		{perSecond, 37648813, "37.6 M/s"},
 		{perSecond, 5000, "5.00 k/s"},
 		{kibibytes, 1536, "1536 KiB"},
-		{plain, 0, "0.00"},
+		{plain, 0, "0"},
+		{plain, 0.001, "0.00"},
 		{plain, math.NaN(), "-"},
 	} {
 		if got := test.unit.format(test.value); got != test.want {
