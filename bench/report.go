@@ -35,7 +35,7 @@ type line struct {
 	Row            string
 	Implementation string
 	Median         float64
-	Value          string
+	Value          string  // the median as it is written; it may not have been measured
 	Ratio          float64 `json:",omitempty"` // to the first implementation
 	Low, High      float64 `json:",omitempty"` // of the ratios of all repetitions; Ratio is their median
 	Goals          []verdict
@@ -136,35 +136,31 @@ func (r *report) conclude() {
 	}
 }
 
+// concludeRow makes a line for each implementation that was measured, or was to be measured against a goal.
 func (r *report) concludeRow(row *row, s *scenario) {
 	for _, implementation := range s.by {
-		value := r.median(s.id, implementation, row.metric)
-		if math.IsNaN(value) {
+		l := line{Row: row.title, Implementation: implementation, Value: notMeasured}
+		for _, g := range row.goals {
+			if g.of == implementation {
+				l.Goals = append(l.Goals, r.judge(g, row, s))
+			}
+		}
+		if value := r.median(s.id, implementation, row.metric); !math.IsNaN(value) {
+			l.Median, l.Value = value, row.unit.format(value)
+		} else if len(l.Goals) == 0 {
 			continue
 		}
-		l := line{Row: row.title, Implementation: implementation, Median: value, Value: row.unit.format(value)}
 		ratios := paired(r.values(s.id, implementation, row.metric), r.values(s.id, s.by[0], row.metric), quotient)
 		if len(ratios) > 0 {
 			l.Ratio, l.Low, l.High = median(ratios), slices.Min(ratios), slices.Max(ratios)
-		}
-		for _, g := range row.goals {
-			if g.of == implementation {
-				if v, ok := r.judge(g, row, s); ok {
-					l.Goals = append(l.Goals, v)
-				}
-			}
 		}
 		r.Rows = append(r.Rows, l)
 	}
 }
 
-// judge says whether a goal is met; false where the other implementation is missing.
-func (r *report) judge(g goal, row *row, s *scenario) (verdict, bool) {
+// judge says whether a goal is met. One that cannot be judged, since a program failed or a library is missing, is not.
+func (r *report) judge(g goal, row *row, s *scenario) verdict {
 	values := r.values(s.id, g.of, row.metric)
-	if g.what == valueMost {
-		worst := highest(values)
-		return verdict{Goal: "never more than " + row.unit.format(g.limit), Met: worst <= g.limit, Got: row.unit.format(worst)}, true
-	}
 	than := cmp.Or(g.than, s.by[0])
 	name, others := than, r.values(s.id, than, row.metric)
 	if g.before != "" {
@@ -173,22 +169,29 @@ func (r *report) judge(g goal, row *row, s *scenario) (verdict, bool) {
 		values = []float64{r.median(s.id, g.of, row.metric)}
 		others = []float64{r.median(g.before, than, row.metric)}
 	}
-	of := quotient
-	if g.what == beyondMost {
-		of = difference
-	}
-	got := median(paired(values, others, of))
-	if math.IsNaN(got) {
-		return verdict{}, false
-	}
 	switch g.what {
+	case valueMost:
+		return verdictOf("never more than "+row.unit.format(g.limit), highest(values), atMost, g.limit, row.unit)
 	case beyondMost:
-		return verdict{Goal: fmt.Sprintf("at most %s more than %s", row.unit.format(g.limit), name), Met: got <= g.limit,
-			Got: row.unit.format(got)}, true
+		return verdictOf(fmt.Sprintf("at most %s more than %s", row.unit.format(g.limit), name),
+			median(paired(values, others, difference)), atMost, g.limit, row.unit)
 	case atLeast:
-		return verdict{Goal: fmt.Sprintf("at least %s x %s", digits(g.limit), name), Met: got >= g.limit, Got: digits(got)}, true
+		return verdictOf(fmt.Sprintf("at least %s x %s", digits(g.limit), name), median(paired(values, others, quotient)), atLeast, g.limit, plain)
 	}
-	return verdict{Goal: fmt.Sprintf("at most %s x %s", digits(g.limit), name), Met: got <= g.limit, Got: digits(got)}, true
+	return verdictOf(fmt.Sprintf("at most %s x %s", digits(g.limit), name), median(paired(values, others, quotient)), atMost, g.limit, plain)
+}
+
+// notMeasured stands where a value is missing.
+const notMeasured = "not measured"
+
+func verdictOf(goal string, got float64, what goalKind, limit float64, u unit) verdict {
+	switch {
+	case math.IsNaN(got):
+		return verdict{Goal: goal, Got: notMeasured}
+	case what == atLeast:
+		return verdict{Goal: goal, Met: got >= limit, Got: u.format(got)}
+	}
+	return verdict{Goal: goal, Met: got <= limit, Got: u.format(got)}
 }
 
 // cells returns the table: what is measured, by whom, the value, the ratio, its spread, the goals, whether they are met.

@@ -134,6 +134,41 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+// A goal that cannot be judged counts as one that is not met.
+func TestGoalsThatCannotBeJudged(t *testing.T) {
+	verdicts := func(fill func(*report)) []verdict {
+		r := newReport(&options{})
+		fill(r)
+		r.conclude()
+		for _, l := range r.Rows {
+			if l.Implementation == cAPI && l.Row == "stream 64 B to the worker" {
+				return l.Goals
+			}
+		}
+		t.Fatal("there is no line for the C API")
+		return nil
+	}
+	rate := func(value float64) map[string]float64 { return map[string]float64{"rate": value} }
+	got := verdicts(func(r *report) { // nng is missing
+		r.add("stream 64", floor, rate(50))
+		r.add("stream 64", cAPI, rate(40))
+		r.add("stream 64", zeroMQ, rate(1))
+	})
+	want := []verdict{{"at least 0.50 x floor", true, "0.80"}, {"at least 20.0 x nng", false, notMeasured}, {"at least 20.0 x ZeroMQ", true, "40.0"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("without nng: %v, want %v", got, want)
+	}
+	got = verdicts(func(r *report) { // all runs failed
+		r.add("stream 64", floor, rate(50))
+		r.add("stream 64", cAPI, nil)
+	})
+	for _, v := range got {
+		if v.Met || v.Got != notMeasured {
+			t.Errorf("without results of the C API: %v", v)
+		}
+	}
+}
+
 // Every row and curve is about a scenario that is there, whose first implementation everything is relative to, and every
 // goal is about implementations that do its work.
 func TestSuiteIsConsistent(t *testing.T) {
