@@ -22,7 +22,7 @@ $(BUILD)/bench/gocore/messages $(BUILD)/bench/gonet/messages: $(BUILD)/bench/%/m
 bench_library_uv = -luv
 bench_library_event = -levent
 bench_library_nng = -lnng
-bench_library_zmq = -lzmq
+bench_library_zmq = -lzmq -pthread
 
 $(BUILD)/bench/peers/%: bench/peers/%.c $(wildcard bench/peers/*.h) bench/bench.h $(BUILD)/inputs
 	@mkdir -p $(@D)

@@ -1,6 +1,6 @@
 /*
- * nng_messages.c - nng: pair1 over its local transport, nng_sendmsg() for each message, and queues of 1000 messages like ZeroMQ's,
- * since the default of nng, next to none, has every message wait for a thread.
+ * nng_messages.c - nng: pair1 over its local transport, nng_sendmsg() for each message, and queues as long as ZeroMQ's, since the
+ * default of nng, next to none, has every message wait for a thread.
  */
 #include "exchange.h"
 
@@ -9,7 +9,7 @@
 #include <nng/supplemental/util/platform.h>
 
 static nng_socket own_end;
-static nng_msg *received;
+static nng_msg *to_send, *received;
 
 static void connect_ends(int is_parent, const char *address)
 {
@@ -19,8 +19,8 @@ static void connect_ends(int is_parent, const char *address)
     if (!is_parent)
         end_with_parent();
     EXPECT(nng_pair1_open(&own_end) == 0);
-    EXPECT(nng_socket_set_int(own_end, NNG_OPT_SENDBUF, 1000) == 0);
-    EXPECT(nng_socket_set_int(own_end, NNG_OPT_RECVBUF, 1000) == 0);
+    EXPECT(nng_socket_set_int(own_end, NNG_OPT_SENDBUF, queue_length()) == 0);
+    EXPECT(nng_socket_set_int(own_end, NNG_OPT_RECVBUF, queue_length()) == 0);
     EXPECT(nng_socket_set_size(own_end, NNG_OPT_RECVMAXSZ, 0) == 0);
     if (is_parent) {
         EXPECT(nng_listen(own_end, url, NULL, 0) == 0);
@@ -29,20 +29,36 @@ static void connect_ends(int is_parent, const char *address)
     }
 }
 
-static void send_message(const char *bytes, size_t n)
+static char *new_message(size_t n)
 {
-    nng_msg *m;
-
-    EXPECT(nng_msg_alloc(&m, n) == 0);
-    memcpy(nng_msg_body(m), bytes, n);
-    EXPECT(nng_sendmsg(own_end, m, 0) == 0);
+    EXPECT(nng_msg_alloc(&to_send, n) == 0);
+    return nng_msg_body(to_send);
 }
 
-static char *receive_message(size_t *n)
+static int send_message(int wait)
 {
-    if (received != NULL)
-        nng_msg_free(received);
-    EXPECT(nng_recvmsg(own_end, &received, 0) == 0);
+    int error = nng_sendmsg(own_end, to_send, wait ? 0 : NNG_FLAG_NONBLOCK);
+
+    EXPECT(error == 0 || (error == NNG_EAGAIN && !wait));
+    return error == 0;
+}
+
+static void return_message(void)
+{
+    EXPECT(nng_sendmsg(own_end, received, 0) == 0);
+    received = NULL;
+}
+
+static char *receive_message(size_t *n, int wait)
+{
+    int error;
+
+    nng_msg_free(received);
+    received = NULL;
+    error = nng_recvmsg(own_end, &received, wait ? 0 : NNG_FLAG_NONBLOCK);
+    EXPECT(error == 0 || (error == NNG_EAGAIN && !wait));
+    if (error != 0)
+        return NULL;
     *n = nng_msg_len(received);
     return nng_msg_body(received);
 }
