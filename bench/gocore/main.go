@@ -1,5 +1,5 @@
 // Command gocore does the work of the floor's messages.c, workers.c and start.c with the Go package melon/core. Options and results
-// are those of these programs; streams go to the worker only, and workers are always executed.
+// are those of these programs; workers are always executed.
 package main
 
 import (
@@ -29,6 +29,7 @@ var (
 	size        = measure.Number("size", 64)
 	count       = measure.Number("count", 10000)
 	acknowledge = measure.Number("acknowledge", 0)
+	direction   = measure.Number("direction", measure.Down)
 	workers     = measure.Number("workers", 1)
 	what        = measure.Text("do", "")
 	message     = make([]byte, size)
@@ -181,48 +182,109 @@ func start(group *core.Group, stop func()) {
 	}()
 }
 
-// stream: from a goroutine, which waits where the queue is full.
+// stream: in each direction from a goroutine, which waits where the queue is full.
 func stream(ctx context.Context, group *core.Group, stop func()) {
-	acks, ends := make(chan struct{}, 1), make(chan struct{}, 1)
-	send := func(w *core.Worker, n int) time.Duration {
-		var size8 [8]byte
-		binary.NativeEndian.PutUint64(size8[:], uint64(n))
-		measure.Must(w.SendContext(ctx, begin, size8[:]))
-		start := measure.Now()
-		for i := range n {
-			measure.Stamp(message, uint64(i))
-			measure.Must(w.SendContext(ctx, data, message))
-			if acknowledge != 0 && (i+1)%acknowledge == 0 {
-				<-acks
+	e := end{ctx: ctx, acks: make(chan struct{}, 1)}
+	if core.IsWorker() {
+		e.sends = direction&measure.Up != 0
+		// In a goroutine, as all that is sent while a stream may have filled the queue.
+		e.done = func(took time.Duration) { go e.send(done, number(took)) }
+	} else {
+		e.sends = direction&measure.Down != 0
+		var slowest time.Duration
+		results := 0
+		e.done = func(took time.Duration) {
+			slowest = max(slowest, took)
+			if results++; direction == measure.Both && results < 2 {
+				return
 			}
+			if e.due == count {
+				measure.ReportStream(count, direction, slowest)
+				stop()
+				return
+			}
+			slowest, results = 0, 0
+			e.begin(count)
 		}
-		<-ends
-		return measure.Now() - start
 	}
 	group.Observe = onStart(func(w *core.Worker) {
-		go func() {
-			send(w, count/10)
-			measure.ReportStream(count, send(w, count))
-			stop()
-		}()
+		e.other = w
+		e.begin(count / 10)
 	})
-	var due, received uint64
-	group.Handle(begin, core.Handlers{Worker: func(_ *core.Master, payload []byte) {
-		due, received = binary.NativeEndian.Uint64(payload), 0
-	}})
-	group.Handle(data, core.Handlers{Worker: func(from *core.Master, payload []byte) {
-		measure.Check(payload, size, received)
-		received++
-		if acknowledge != 0 && received%uint64(acknowledge) == 0 {
-			measure.Must(from.Send(ack, nil))
-		}
-		if received == due {
-			measure.Must(from.Send(done, nil))
-		}
-	}})
-	group.Handle(ack, core.Handlers{Master: func(*core.Worker, []byte) { acks <- struct{}{} }})
-	group.Handle(done, core.Handlers{Master: func(*core.Worker, []byte) { ends <- struct{}{} }})
+	group.Attached = func(m *core.Master) error {
+		e.other = m
+		return nil
+	}
+	group.Handle(begin, core.Handlers{Worker: func(_ *core.Master, payload []byte) { e.begin(int(parse(payload))) }})
+	group.Handle(data, e.handlers(e.receive))
+	group.Handle(ack, e.handlers(func([]byte) { e.acks <- struct{}{} }))
+	group.Handle(done, e.handlers(func(payload []byte) { e.done(time.Duration(parse(payload))) }))
 }
+
+// An end of streams, in either process.
+type end struct {
+	ctx   context.Context
+	other interface {
+		SendContext(context.Context, uint32, []byte) error
+		Send(uint32, []byte) error
+	}
+	sends         bool
+	acks          chan struct{}
+	due, received int
+	start         time.Duration
+	done          func(took time.Duration) // called when an end has received everything
+}
+
+// handlers makes the same handler for the master and for the worker.
+func (e *end) handlers(handle func(payload []byte)) core.Handlers {
+	return core.Handlers{
+		Master: func(_ *core.Worker, payload []byte) { handle(payload) },
+		Worker: func(_ *core.Master, payload []byte) { handle(payload) },
+	}
+}
+
+func (e *end) send(kind uint32, payload []byte) {
+	measure.Must(e.other.SendContext(e.ctx, kind, payload))
+}
+
+// begin begins a stream of n messages at both ends.
+func (e *end) begin(n int) {
+	e.due, e.received = n, 0
+	if !core.IsWorker() {
+		measure.Must(e.other.Send(begin, number(n)))
+	}
+	if !e.sends {
+		return
+	}
+	go func() {
+		measure.StampTime(message)
+		for i := range n {
+			measure.Stamp(message, uint64(i))
+			e.send(data, message)
+			if acknowledge != 0 && (i+1)%acknowledge == 0 {
+				<-e.acks
+			}
+		}
+	}()
+}
+
+func (e *end) receive(payload []byte) {
+	measure.Check(payload, size, uint64(e.received))
+	if e.received == 0 {
+		e.start = measure.StampedTime(payload)
+	}
+	e.received++
+	if acknowledge != 0 && e.received%acknowledge == 0 {
+		measure.Must(e.other.Send(ack, nil))
+	}
+	if e.received == e.due {
+		e.done(measure.Clock() - e.start)
+	}
+}
+
+func number[T ~int | ~int64](n T) []byte { return binary.NativeEndian.AppendUint64(nil, uint64(n)) }
+
+func parse(payload []byte) uint64 { return binary.NativeEndian.Uint64(payload) }
 
 // onStart has something done with each worker that is started.
 func onStart(do func(*core.Worker)) func(core.Event) {

@@ -1,5 +1,5 @@
 // Command gonet does the work of the floor's messages.c with Go's standard library: a net.UnixConn over a socket pair, with
-// bufio on both sides. Streams go to the child only.
+// bufio on both sides.
 package main
 
 import (
@@ -18,30 +18,45 @@ import (
 const (
 	data = iota + 1
 	ack
-	done
+	result
 
 	header = 8
 	buffer = 64 << 10
 )
 
+var (
+	size        = measure.Number("size", 64)
+	count       = measure.Number("count", 10000)
+	acknowledge = measure.Number("acknowledge", 0)
+	direction   = measure.Number("direction", measure.Down)
+)
+
 type end struct {
-	in      *bufio.Reader
-	out     *bufio.Writer
-	payload []byte
+	connection net.Conn
+	in         *bufio.Reader
+	out        *bufio.Writer
+	payload    []byte
 }
 
-func open(file *os.File, size int) *end {
+func open(file *os.File) *end {
 	c, err := net.FileConn(file)
 	measure.Must(err)
 	measure.Must(c.(*net.UnixConn).SetWriteBuffer(1 << 20)) // as the floor's
 	measure.Must(file.Close())
-	return &end{bufio.NewReaderSize(c, buffer), bufio.NewWriterSize(c, buffer), make([]byte, max(size, 64))}
+	return &end{c, bufio.NewReaderSize(c, buffer), bufio.NewWriterSize(c, buffer), make([]byte, max(size, 64))}
 }
 
 func (e *end) put(kind uint32, payload []byte) {
 	var h [header]byte
 	binary.NativeEndian.PutUint32(h[:], uint32(4+len(payload)))
 	binary.NativeEndian.PutUint32(h[4:], kind)
+	if len(payload) >= buffer/4 { // without a copy, as the floor's
+		e.flush()
+		both := net.Buffers{h[:], payload}
+		_, err := both.WriteTo(e.connection)
+		measure.Must(err)
+		return
+	}
 	_, err := e.out.Write(h[:])
 	measure.Must(err)
 	_, err = e.out.Write(payload)
@@ -64,11 +79,15 @@ func (e *end) next() (kind uint32, payload []byte) {
 
 func main() {
 	measure.Begin()
-	size, count := measure.Number("size", 64), measure.Number("count", 10000)
-	acknowledge := measure.Number("acknowledge", 0)
-	ping := measure.Text("do", "") == "ping"
+	ping, warm := measure.Text("do", "") == "ping", count/10
 	if measure.Text("role", "") == "child" {
-		child(open(os.NewFile(3, "socket pair"), size), ping, size, count, acknowledge)
+		e := open(os.NewFile(3, "socket pair"))
+		if ping {
+			e.answer(count + warm)
+		} else {
+			e.stream(measure.Up, warm)
+			e.stream(measure.Up, count)
+		}
 		return
 	}
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -80,20 +99,29 @@ func main() {
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	measure.Must(c.Start())
 	measure.Must(theirs.Close())
-	e := open(os.NewFile(uintptr(fds[0]), "socket pair"), size)
+	e := open(os.NewFile(uintptr(fds[0]), "socket pair"))
 	if ping {
-		ask(e, size, count)
+		e.ask(count+warm, warm)
 	} else {
-		stream(e, size, count/10, acknowledge)
-		measure.ReportStream(count, stream(e, size, count, acknowledge))
+		e.stream(measure.Down, warm)
+		measure.ReportStream(count, direction, e.stream(measure.Down, count))
 	}
 	measure.Must(c.Wait())
 }
 
-func ask(e *end, size, count int) {
-	message, warm := make([]byte, size), count/10
+func (e *end) answer(rounds int) {
+	for i := range rounds {
+		_, payload := e.next()
+		measure.Check(payload, size, uint64(i))
+		e.put(data, payload)
+		e.flush()
+	}
+}
+
+func (e *end) ask(rounds, warm int) {
+	message := make([]byte, size)
 	var samples measure.Samples
-	for i := range count + warm {
+	for i := range rounds {
 		start := measure.Now()
 		measure.Stamp(message, uint64(i))
 		e.put(data, message)
@@ -107,11 +135,38 @@ func ask(e *end, size, count int) {
 	samples.Report()
 }
 
-// stream returns how long it took until the child had everything.
-func stream(e *end, size, count, acknowledge int) time.Duration {
+// stream has this end do its part of a stream, in which it sends one of the directions. It returns how long the slower end took until it
+// had received everything.
+func (e *end) stream(sends, n int) time.Duration {
+	var mine time.Duration
+	switch {
+	case direction == measure.Both:
+		sent := make(chan struct{})
+		go func() {
+			e.send(n)
+			close(sent)
+		}()
+		mine = e.receive(n)
+		<-sent
+	case direction == sends:
+		e.send(n)
+	default:
+		mine = e.receive(n)
+	}
+	// Each end tells the other, as the floor does: the next stream begins when both are through.
+	e.put(result, binary.NativeEndian.AppendUint64(nil, uint64(mine)))
+	e.flush()
+	kind, payload := e.next()
+	if kind != result {
+		measure.Fail("a frame of type %d came instead of the result", kind)
+	}
+	return max(mine, time.Duration(binary.NativeEndian.Uint64(payload)))
+}
+
+func (e *end) send(n int) {
 	message := make([]byte, size)
-	start := measure.Now()
-	for i := range count {
+	measure.StampTime(message)
+	for i := range n {
 		measure.Stamp(message, uint64(i))
 		e.put(data, message)
 		if acknowledge != 0 && (i+1)%acknowledge == 0 {
@@ -120,33 +175,21 @@ func stream(e *end, size, count, acknowledge int) time.Duration {
 		}
 	}
 	e.flush()
-	if kind, _ := e.next(); kind != done {
-		measure.Fail("a frame of type %d came instead of the end", kind)
-	}
-	return measure.Now() - start
 }
 
-func child(e *end, ping bool, size, count, acknowledge int) {
-	warm := count / 10
-	if ping {
-		for i := range count + warm {
-			_, payload := e.next()
-			measure.Check(payload, size, uint64(i))
-			e.put(data, payload)
+// receive returns how long it took, from before the first message was sent.
+func (e *end) receive(n int) time.Duration {
+	var start time.Duration
+	for i := range n {
+		_, payload := e.next()
+		measure.Check(payload, size, uint64(i))
+		if i == 0 {
+			start = measure.StampedTime(payload)
+		}
+		if acknowledge != 0 && (i+1)%acknowledge == 0 {
+			e.put(ack, nil)
 			e.flush()
 		}
-		return
 	}
-	for _, n := range []int{warm, count} {
-		for i := range n {
-			_, payload := e.next()
-			measure.Check(payload, size, uint64(i))
-			if acknowledge != 0 && (i+1)%acknowledge == 0 {
-				e.put(ack, nil)
-				e.flush()
-			}
-		}
-		e.put(done, nil)
-		e.flush()
-	}
+	return measure.Clock() - start
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Fail ends the program with a message.
@@ -61,8 +63,11 @@ func (s Samples) Report() {
 	Report(map[string]float64{"p50": at(0.5), "p99": at(0.99), "samples": float64(len(s))})
 }
 
-// ReportStream prints how many messages went in which time.
-func ReportStream(messages int, took time.Duration) {
+// ReportStream prints how many messages went in which time, in each of the directions.
+func ReportStream(messages, direction int, took time.Duration) {
+	if direction == Both {
+		messages *= 2
+	}
 	Report(map[string]float64{"rate": float64(messages) / took.Seconds(), "seconds": took.Seconds()})
 }
 
@@ -92,3 +97,25 @@ func Check(message []byte, size int, number uint64) {
 
 // Now returns the time since the program started.
 func Now() time.Duration { return time.Since(base) }
+
+// Clock returns a time that other processes can be told.
+func Clock() time.Duration {
+	var t unix.Timespec
+	Must(unix.ClockGettime(unix.CLOCK_MONOTONIC, &t))
+	return time.Duration(t.Nano())
+}
+
+// StampTime puts the time into a message, behind its number.
+func StampTime(message []byte) { binary.NativeEndian.PutUint64(message[8:], uint64(Clock())) }
+
+// StampedTime returns the time that is in a message.
+func StampedTime(message []byte) time.Duration {
+	return time.Duration(binary.NativeEndian.Uint64(message[8:]))
+}
+
+// Directions of a stream.
+const (
+	Down = 1 << iota // from the master or parent
+	Up
+	Both = Down | Up
+)
