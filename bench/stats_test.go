@@ -194,6 +194,11 @@ func TestSuiteIsConsistent(t *testing.T) {
 			}
 		}
 	}
+	for _, b := range bounds {
+		if s := byID[b.scenario]; !contains(s.by, floor) || !contains(s.by, cAPI) {
+			t.Errorf("the guard looks at %q, which the floor or the C API does not do", b.scenario)
+		}
+	}
 	for _, c := range curves {
 		for _, p := range c.points {
 			if _, ok := byID[p.scenario]; !ok {
