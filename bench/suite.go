@@ -111,9 +111,11 @@ var scenarios = func() []scenario {
 	all = append(all,
 		scenario{id: "sleepers", program: "workers", options: []string{"do=sleepers", "workers=20"}, count: amount{100, 30},
 			times: amount{5, 2}, by: ourselves},
-		scenario{id: "fork", program: "start", options: []string{"do=fork"}, count: amount{20, 8}, by: inC},
-		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: amount{20, 8}, by: ourselves},
-		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: amount{20, 8}, by: ourselves},
+		scenario{id: "fork", program: "start", options: []string{"do=fork"}, count: amount{16, 6}, by: inC},
+		scenario{id: "fork asked", program: "start", options: []string{"do=fork", "asked=1"}, count: amount{16, 6}, by: inC},
+		scenario{id: "fork 100", program: "start", options: []string{"do=fork", "live=90"}, count: amount{16, 6}, times: amount{5, 1}, by: inC},
+		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: amount{16, 6}, by: ourselves},
+		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: amount{16, 6}, by: ourselves},
 		scenario{id: "idle", program: "workers", options: []string{"do=stay", "workers=4"}, by: ourselves, times: amount{2, 1}, observer: observeIdle},
 		scenario{id: "idle timers", program: "workers", options: []string{"do=stay", "workers=4", "timers=1"}, by: ourselves, times: amount{2, 1}, observer: observeIdle},
 		scenario{id: "memory 8", program: "workers", options: []string{"do=stay", "workers=8"}, by: ourselves, times: amount{3, 1}, observer: observeMemory},
@@ -165,6 +167,7 @@ var rows = func() []row {
 		}
 	}
 	add("fork to first message", "fork", "p50", nanoseconds, mostly(3), goal{of: cAPI, what: atMost, limit: 1, than: cAPI, before: "exec"})
+	add("fork to first answer", "fork asked", "p50", nanoseconds)
 	add("fork and exec to first message", "exec", "p50", nanoseconds)
 	add("kill -9 to the successor's first message", "kill", "p50", nanoseconds, mostly(3),
 		goal{of: cAPI, what: atMost, limit: 1, than: cAPI, before: "exec"})

@@ -1,10 +1,10 @@
 /*
  * start.c - the floor for starting children: from before the fork to the first message in the parent.
  *
- *     do=fork    p50, p99 (ns)
+ *     do=fork    p50, p99 (ns); asked=1: the child is sent a message, and its first one is the answer
  *     do=exec    the same with this program executed anew in the child
  *     do=kill    from kill -9 of a child to the first message of its successor
- * count=N
+ * count=N live=N (so many children are there before)
  */
 #include "frames.h"
 
@@ -14,7 +14,7 @@
 enum { HELLO = 1, HELLO_SIZE = 64 };
 
 static int epoll;
-static int executes;
+static int executes, asked;
 
 struct child {
     struct end end;
@@ -29,6 +29,13 @@ __attribute__((noreturn)) static void say_hello(int fd)
 
     end_with_parent();
     open_end(&e, fd, sizeof message);
+    if (asked) {
+        uint32_t type;
+        size_t length;
+        char *payload = next(&e, &type, &length);
+
+        check(payload, length, sizeof message, 0);
+    }
     stamp(message, sizeof message, 0);
     put_now(&e, HELLO, message, sizeof message);
     while (read(fd, &byte, 1) > 0)
@@ -55,6 +62,11 @@ static void start_child(struct child *c)
     }
     close(pair[1]);
     open_end(&c->end, pair[0], HELLO_SIZE);
+    if (asked) {
+        char message[HELLO_SIZE] = "";
+
+        put_now(&c->end, HELLO, message, sizeof message);
+    }
     MUST(epoll_ctl(epoll, EPOLL_CTL_ADD, pair[0], &event));
 }
 
@@ -95,7 +107,8 @@ static void await_hello(int restarts)
 int main(int argc, char **argv)
 {
     int fd = (int)option(argc, argv, "child", -1), kills = option_is(argc, argv, "do", "kill");
-    long count = option(argc, argv, "count", 20);
+    long count = option(argc, argv, "count", 20), live = option(argc, argv, "live", 0) + (kills ? count : 0);
+    long children = kills ? live : live + count;
     struct samples samples = {0};
     struct child *all;
 
@@ -103,28 +116,29 @@ int main(int argc, char **argv)
         say_hello(fd);
     begin(argc, argv);
     executes = option_is(argc, argv, "do", "exec");
+    asked = (int)option(argc, argv, "asked", 0);
     MUST(epoll = epoll_create1(EPOLL_CLOEXEC));
-    all = calloc((size_t)count, sizeof *all);
-    for (long i = 0; i < count; ++i) {
+    all = calloc((size_t)children, sizeof *all);
+    for (long i = 0; i < children; ++i) {
         uint64_t start;
 
-        settle();
+        settle(i >= live ? SETTLE_MS : SETTLE_UNMEASURED_MS);
         start = now();
         start_child(&all[i]);
         await_hello(0);
-        if (!kills)
+        if (i >= live)
             samples_add(&samples, now() - start);
     }
     for (long i = 0; kills && i < count; ++i) {
         uint64_t start;
 
-        settle();
+        settle(SETTLE_MS);
         start = now();
         MUST(kill(all[i].pid, SIGKILL));
         await_hello(1);
         samples_add(&samples, now() - start);
     }
-    for (long i = 0; i < count; ++i) {
+    for (long i = 0; i < children; ++i) {
         MUST(kill(all[i].pid, SIGKILL));
         close_child(&all[i]);
     }

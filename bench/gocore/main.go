@@ -22,8 +22,11 @@ const (
 	hello
 )
 
-// settle is how long it waits between two starts.
-const settle = 100 * time.Millisecond
+// How long it waits between two starts, as the floor's start.c does.
+const (
+	settle           = 100 * time.Millisecond
+	settleUnmeasured = 20 * time.Millisecond
+)
 
 var (
 	size        = measure.Number("size", 64)
@@ -160,7 +163,11 @@ func start(group *core.Group, stop func()) {
 	go func() {
 		all := []*core.Worker{<-hellos}
 		for len(all) <= count {
-			time.Sleep(settle)
+			if what == "exec" {
+				time.Sleep(settle)
+			} else {
+				time.Sleep(settleUnmeasured)
+			}
 			begin := measure.Now()
 			measure.Must(group.Resize(len(all) + 1))
 			all = append(all, <-hellos)

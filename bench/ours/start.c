@@ -9,8 +9,8 @@
 
 enum { HELLO = 2000, HELLO_SIZE = 64 };
 
-static long count, said;
-static int kills;
+static long count, live, said;
+static int kills, asked;
 static uint64_t start;
 static struct samples samples;
 static pid_t *pids;
@@ -23,10 +23,22 @@ static void say_hello(mln_event_t *ev)
     MUST(mln_ipc_worker_send_prepare(ev, HELLO, message, sizeof message));
 }
 
+static void on_request(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
+{
+    (void)f;
+    (void)udata;
+    check(buf, len, HELLO_SIZE, 0);
+    say_hello(ev);
+}
+
 static void start_next(mln_event_t *ev)
 {
+    char message[HELLO_SIZE] = "";
+
     start = now();
-    start_worker(ev, say_hello);
+    start_worker(ev, asked ? NULL : say_hello);
+    if (asked)
+        MUST(mln_ipc_master_send_prepare(ev, HELLO, message, sizeof message, last_worker(ev)));
 }
 
 static void kill_next(mln_event_t *ev, void *data)
@@ -34,19 +46,19 @@ static void kill_next(mln_event_t *ev, void *data)
     (void)ev;
     (void)data;
     start = now();
-    MUST(kill(pids[said - count], SIGKILL));
+    MUST(kill(pids[said - live], SIGKILL));
 }
 
 static void on_hello(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
 {
     (void)udata;
     check(buf, len, HELLO_SIZE, 0);
-    if ((said < count) == !kills)
+    if (said >= live)
         samples_add(&samples, now() - start);
-    if (said < count)
+    else
         pids[said] = ((mln_fork_t *)f)->pid;
     ++said;
-    if (kills && said >= count && said < 2 * count)
+    if (kills && said >= live && said < live + count)
         EXPECT(mln_event_timer_set(ev, SETTLE_MS, NULL, kill_next) != NULL);
     else
         mln_event_break_set(ev); /* the next one is started outside the loop, where a worker's life is to begin */
@@ -70,7 +82,7 @@ static void time_exec(void)
     int pair[2];
     pid_t pid;
 
-    settle();
+    settle(SETTLE_MS);
     start = now();
     open_pair(pair, 0);
     MUST(pid = fork());
@@ -104,14 +116,16 @@ int main(int argc, char **argv)
     begin(argc, argv);
     count = option(argc, argv, "count", 20);
     kills = option_is(argc, argv, "do", "kill");
-    pids = calloc((size_t)count, sizeof *pids);
+    asked = (int)option(argc, argv, "asked", 0);
+    live = option(argc, argv, "live", 0) + (kills ? count : 0);
+    pids = calloc((size_t)live, sizeof *pids);
     for (long i = 0; option_is(argc, argv, "do", "exec") && i < count; ++i)
         time_exec();
     if (!option_is(argc, argv, "do", "exec")) {
-        handle(HELLO, on_hello, NULL);
+        handle(HELLO, on_hello, on_request);
         ev = become_master();
-        for (long i = 0; i < count; ++i) {
-            settle();
+        for (long i = 0; i < (kills ? live : live + count); ++i) {
+            settle(i >= live ? SETTLE_MS : SETTLE_UNMEASURED_MS);
             start_next(ev);
             mln_event_break_reset(ev);
             run_master(ev, say_hello);
