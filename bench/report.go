@@ -26,6 +26,7 @@ type report struct {
 	// Results has, for each scenario and implementation, the results of each repetition.
 	Results map[string]map[string][]map[string]float64
 	Rows    []line
+	Curves  []curveLine
 
 	options *options
 }
@@ -38,6 +39,17 @@ type line struct {
 	Value          string  // the median as it is written; it may not have been measured
 	Ratio          float64 `json:",omitempty"` // to the first implementation
 	Low, High      float64 `json:",omitempty"` // of the ratios of all repetitions; Ratio is their median
+	Goals          []verdict
+}
+
+// A curveLine is how a cost grows with something.
+type curveLine struct {
+	Curve          string
+	Implementation string
+	Sizes, Costs   []float64
+	Values         string
+	Growth         float64 // for each tenfold, as a line through all points has it
+	Steepest       float64 // the same between neighbouring points
 	Goals          []verdict
 }
 
@@ -134,6 +146,11 @@ func (r *report) conclude() {
 			}
 		}
 	}
+	for _, c := range curves {
+		if !slices.ContainsFunc(c.points, func(p point) bool { return r.Results[p.scenario] == nil }) {
+			r.concludeCurve(&c)
+		}
+	}
 }
 
 // concludeRow makes a line for each implementation that was measured, or was to be measured against a goal.
@@ -201,75 +218,107 @@ func (l *line) cells() []string {
 		cells[3] = digits(l.Ratio)
 		cells[4] = digits(l.Low) + "-" + digits(l.High)
 	}
+	cells[5], cells[6] = goalCells(l.Goals)
+	return cells
+}
+
+// goalCells returns the goals, and whether they are met.
+func goalCells(verdicts []verdict) (string, string) {
 	var goals, met []string
-	for _, v := range l.Goals {
+	for _, v := range verdicts {
 		goals = append(goals, v.Goal)
 		word := "no: " + v.Got
 		if v.Met {
 			word = "yes"
-			if len(l.Goals) > 1 {
+			if len(verdicts) > 1 {
 				word = "yes: " + v.Got
 			}
 		}
 		met = append(met, word)
 	}
-	cells[5], cells[6] = strings.Join(goals, "; "), strings.Join(met, "; ")
-	return cells
+	return strings.Join(goals, "; "), strings.Join(met, "; ")
 }
 
 var headings = []string{"what", "by", "median", "ratio", "spread", "goal", "met"}
 
-// growthLines returns the scaling curves of the implementations.
-func (r *report) growthLines() [][]string {
-	var lines [][]string
-	for _, c := range curves {
-		for _, implementation := range everybody {
-			var x, y []float64
-			var values []string
-			for _, p := range c.points {
-				value := r.median(p.scenario, implementation, c.metric)
-				if c.inverse {
-					value = 1e9 / value
-				}
-				if p.times != 0 {
-					value *= p.times
-				}
-				if !math.IsNaN(value) {
-					x, y = append(x, p.n), append(y, value)
-					values = append(values, nanoseconds.format(value))
-				}
+// concludeCurve makes a line for each implementation that was measured, or was to be measured, at all points.
+func (r *report) concludeCurve(c *curve) {
+	for _, implementation := range c.by {
+		l := curveLine{Curve: c.title, Implementation: implementation}
+		var values []string
+		for _, p := range c.points {
+			cost := c.cost(p, r.median(p.scenario, implementation, c.metric))
+			if !math.IsNaN(cost) {
+				l.Sizes, l.Costs = append(l.Sizes, p.n), append(l.Costs, cost)
+				values = append(values, c.unit.format(cost))
 			}
-			if len(x) < len(c.points) {
-				continue
-			}
-			factor, remark := growth(x, y), ""
-			if factor > c.most {
-				remark = "more than expected"
-			}
-			lines = append(lines, []string{c.title, implementation, strings.Join(values, ", "), digits(factor), digits(c.most), remark})
 		}
+		steps := math.NaN()
+		if len(values) == len(c.points) {
+			l.Values = strings.Join(values, ", ")
+			l.Growth, l.Steepest = growth(l.Sizes, l.Costs), steepest(l.Sizes, l.Costs)
+			steps = l.Steepest
+		} else {
+			l.Values = notMeasured
+		}
+		if slices.Contains(ourselves[1:], implementation) {
+			l.Goals = []verdict{verdictOf("at most "+digits(c.most), steps, atMost, c.most, plain)}
+		} else if l.Values == notMeasured {
+			continue
+		}
+		r.Curves = append(r.Curves, l)
 	}
-	return lines
 }
 
-var growthHeadings = []string{"cost of", "by", "values", "growth for each tenfold", "expected at most", ""}
+// cells returns the table: what costs, whom, how much, the growth over all and at most, the goal, whether it is met.
+func (l *curveLine) cells() []string {
+	cells := []string{l.Curve, l.Implementation, l.Values, "", "", "", ""}
+	if l.Growth != 0 {
+		cells[3], cells[4] = digits(l.Growth), digits(l.Steepest)
+	}
+	cells[5], cells[6] = goalCells(l.Goals)
+	return cells
+}
+
+var growthHeadings = []string{"cost of", "by", "values", "growth for each tenfold", "steepest step", "goal", "met"}
 
 func (r *report) summary() string {
-	met, all := 0, 0
+	var verdicts []verdict
 	for _, l := range r.Rows {
-		for _, v := range l.Goals {
-			all++
-			if v.Met {
-				met++
-			}
+		verdicts = append(verdicts, l.Goals...)
+	}
+	for _, l := range r.Curves {
+		verdicts = append(verdicts, l.Goals...)
+	}
+	met := 0
+	for _, v := range verdicts {
+		if v.Met {
+			met++
 		}
 	}
 	mode := "full"
 	if r.Quick {
 		mode = "quick"
 	}
-	return fmt.Sprintf("%d of %d goals met. %s mode, %d repetitions, %s, on %s; %s.", met, all,
+	return fmt.Sprintf("%d of %d goals met. %s mode, %d repetitions, %s, on %s; %s.", met, len(verdicts),
 		strings.ToUpper(mode[:1])+mode[1:], r.Repetitions, r.Took, r.Began.Format("2006-01-02"), r.Machine)
+}
+
+type table struct {
+	head  []string
+	lines [][]string
+}
+
+// tables returns what is not empty of the rows and the curves.
+func (r *report) tables() []table {
+	rows, curves := table{head: headings}, table{head: growthHeadings}
+	for _, l := range r.Rows {
+		rows.lines = append(rows.lines, l.cells())
+	}
+	for _, l := range r.Curves {
+		curves.lines = append(curves.lines, l.cells())
+	}
+	return slices.DeleteFunc([]table{rows, curves}, func(t table) bool { return len(t.lines) == 0 })
 }
 
 // text is the table for a terminal.
@@ -277,25 +326,21 @@ func (r *report) text() string {
 	var out bytes.Buffer
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	put := func(cells []string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
-	put(headings)
-	last := ""
-	for _, l := range r.Rows {
-		cells := l.cells()
-		if l.Row == last {
-			cells[0] = ""
-		}
-		last = l.Row
-		put(cells)
-	}
-	fmt.Fprintln(w)
-	if lines := r.growthLines(); len(lines) > 0 {
-		put(growthHeadings)
-		for _, cells := range lines {
+	for _, t := range r.tables() {
+		put(t.head)
+		last := ""
+		for _, cells := range t.lines {
+			row := cells[0]
+			if row == last {
+				cells[0] = ""
+			}
+			last = row
 			put(cells)
 		}
+		fmt.Fprintln(w)
 	}
 	_ = w.Flush() // into memory
-	fmt.Fprintf(&out, "\n%s\n", r.summary())
+	fmt.Fprintln(&out, r.summary())
 	for _, note := range append(r.Notes, r.Failures...) {
 		fmt.Fprintln(&out, "note:", note)
 	}
@@ -319,20 +364,14 @@ func (r *report) insert(path string) error {
 		return errors.New(path + " has no marks for the table")
 	}
 	var out strings.Builder
-	table := func(head []string, lines [][]string) {
-		fmt.Fprintf(&out, "| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat("---|", len(head)))
-		for _, cells := range lines {
+	fmt.Fprintf(&out, "%s\n\n%s\n\n", markBegin, r.summary())
+	for _, t := range r.tables() {
+		fmt.Fprintf(&out, "| %s |\n|%s\n", strings.Join(t.head, " | "), strings.Repeat("---|", len(t.head)))
+		for _, cells := range t.lines {
 			fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | "))
 		}
 		out.WriteByte('\n')
 	}
-	var lines [][]string
-	for _, l := range r.Rows {
-		lines = append(lines, l.cells())
-	}
-	fmt.Fprintf(&out, "%s\n\n%s\n\n", markBegin, r.summary())
-	table(headings, lines)
-	table(growthHeadings, r.growthLines())
 	for _, note := range append(r.Notes, r.Failures...) {
 		fmt.Fprintf(&out, "Note: %s\n\n", note)
 	}

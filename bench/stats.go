@@ -57,6 +57,15 @@ func growth(x, y []float64) float64 {
 	return math.Pow(10, above/below)
 }
 
+// steepest returns the greatest growth between neighbouring points: a line through all of them hides a bend.
+func steepest(x, y []float64) float64 {
+	var steps []float64
+	for i := range len(x) - 1 {
+		steps = append(steps, growth(x[i:i+2], y[i:i+2]))
+	}
+	return highest(steps)
+}
+
 // The first try of a stream, and by how much the next one may be longer: what a very short one took says little about it.
 const (
 	firstCount = 100

@@ -92,6 +92,20 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
+func TestSteepest(t *testing.T) {
+	x := []float64{1, 10, 100, 1000}
+	y := []float64{1, 1, 50, 100} // a bend between points that look well together
+	if got := steepest(x, y); math.Abs(got-50) > 1e-9 {
+		t.Errorf("the steepest step is %v, want 50", got)
+	}
+	if got := growth(x, y); got > 12 {
+		t.Errorf("growth over all = %v", got)
+	}
+	if got := steepest([]float64{4, 16}, []float64{1, 4}); math.Abs(got-10) > 1e-9 {
+		t.Errorf("for each tenfold, a linear step is %v, want 10", got)
+	}
+}
+
 func TestNextCount(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -201,8 +215,10 @@ func TestSuiteIsConsistent(t *testing.T) {
 	}
 	for _, c := range curves {
 		for _, p := range c.points {
-			if _, ok := byID[p.scenario]; !ok {
-				t.Errorf("curve %q is about %q, which is no scenario", c.title, p.scenario)
+			for _, implementation := range c.by {
+				if !contains(byID[p.scenario].by, implementation) {
+					t.Errorf("curve %q is about %q, which %s does not do", c.title, p.scenario, implementation)
+				}
 			}
 		}
 	}

@@ -83,9 +83,13 @@ func text(format string, arguments ...any) string { return fmt.Sprintf(format, a
 
 var scenarios = func() []scenario {
 	var all []scenario
-	for _, size := range []int{64, 1024} {
+	for _, size := range []int{64, 1024, 65536} {
+		by := everybody
+		if size > 1024 {
+			by = ourselves // for the curve
+		}
 		all = append(all, scenario{id: text("ping %d", size), program: "messages", options: []string{"do=ping", text("size=%d", size)},
-			count: amount{10000, 4000}, by: everybody})
+			count: amount{10000, 4000}, by: by})
 	}
 	stream := func(id string, by []string, options ...string) {
 		all = append(all, scenario{id: id, program: "messages", options: append(options, "do=stream"), lasts: amount{300, 100}, by: by})
@@ -98,9 +102,10 @@ var scenarios = func() []scenario {
 	stream("stream 1024", everybody, "size=1024")
 	stream("stream 1024 up", everybody, "size=1024", "direction=2")
 	stream("stream 1024 both", everybody, "size=1024", "direction=3")
-	stream("stream 640", inC, "size=640")
-	stream("stream 6400", inC, "size=6400")
-	stream("stream 64000", inC, "size=64000")
+	stream("stream 640", ourselves, "size=640")
+	stream("stream 6400", ourselves, "size=6400")
+	stream("stream 64000", ourselves, "size=64000")
+	stream("stream 640000", ourselves, "size=640000")
 	stream("bulk", everybody, "size=1048576")
 	// Which processors the workers happen to be on decides for a whole run of a few, so there are many short ones.
 	broadcasts := map[int]amount{4: {21, 9}, 16: {21, 9}, 64: {9, 3}}
@@ -182,26 +187,51 @@ var rows = func() []row {
 type curve struct {
 	title   string
 	metric  string
+	unit    unit
+	by      []string
 	points  []point
 	inverse bool    // the metric is a rate: its inverse is the cost
-	most    float64 // growth for each tenfold that is not more than expected
+	all     bool    // the metric is a cost for one of so many: theirs together is the cost
+	most    float64 // growth for each tenfold that is the goal of ours, between any two neighbours
 }
 
 type point struct {
 	n        float64
 	scenario string
-	times    float64 // the metric is a cost for one of so many; 0: the cost itself
 }
 
+// cost returns what is said of a point where its metric has this value.
+func (c *curve) cost(p point, value float64) float64 {
+	switch {
+	case c.inverse:
+		return 1e9 / value
+	case c.all:
+		return value * p.n
+	}
+	return value
+}
+
+// What is as good as linear, and as constant, where figures vary by a few percent.
+const (
+	linear   = 12.5
+	constant = 1.5
+)
+
 var curves = []curve{
-	{title: "broadcast: a round, by workers", metric: "p50", most: 12.5,
-		points: []point{{4, "broadcast 4", 0}, {16, "broadcast 16", 0}, {64, "broadcast 64", 0}}},
-	{title: "an event of 100 active, by descriptors", metric: "event", most: 1.5,
-		points: []point{{1000, "descriptors 1000", 0}, {10000, "descriptors 10000", 0}}},
-	{title: "all timers, by their number", metric: "timer", most: 12.5,
-		points: []point{{10000, "timers 10000", 10000}, {100000, "timers 100000", 100000}}},
-	{title: "a message of a stream, by its size", metric: "rate", inverse: true, most: 12.5,
-		points: []point{{64, "stream 64", 0}, {640, "stream 640", 0}, {6400, "stream 6400", 0}, {64000, "stream 64000", 0}}},
+	{title: "round trip, by size", metric: "p50", unit: nanoseconds, by: ourselves, most: linear,
+		points: []point{{64, "ping 64"}, {1024, "ping 1024"}, {65536, "ping 65536"}}},
+	{title: "a message of a stream, by its size", metric: "rate", inverse: true, unit: nanoseconds, by: ourselves, most: linear,
+		points: []point{{64, "stream 64"}, {640, "stream 640"}, {6400, "stream 6400"}, {64000, "stream 64000"}, {640000, "stream 640000"}}},
+	{title: "broadcast: a round, by workers", metric: "p50", unit: nanoseconds, by: ourselves, most: linear,
+		points: []point{{4, "broadcast 4"}, {16, "broadcast 16"}, {64, "broadcast 64"}}},
+	{title: "fork to first message, by workers that are there, about", metric: "p50", unit: nanoseconds, by: inC, most: linear,
+		points: []point{{10, "fork"}, {100, "fork 100"}}},
+	{title: "memory of all workers, by their number", metric: "pss", all: true, unit: kibibytes, by: ourselves, most: linear,
+		points: []point{{8, "memory 8"}, {64, "memory 64"}}},
+	{title: "an event of 100 active, by descriptors", metric: "event", unit: nanoseconds, by: []string{floor, cAPI, libuv}, most: constant,
+		points: []point{{1000, "descriptors 1000"}, {10000, "descriptors 10000"}}},
+	{title: "all timers, by their number", metric: "timer", all: true, unit: nanoseconds, by: []string{libuv, cAPI}, most: linear,
+		points: []point{{10000, "timers 10000"}, {100000, "timers 100000"}}},
 }
 
 func bytesText(n int) string {
