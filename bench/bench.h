@@ -72,6 +72,15 @@ BENCH_UNUSED static void settle(int milliseconds)
     nanosleep(&pause, NULL);
 }
 
+/* Timers are spread over so much time, by a sequence that is the same for all. */
+enum { SPREAD_MS = 200 };
+
+BENCH_UNUSED static uint32_t random_delay(uint32_t *state)
+{
+    *state = *state * 1103515245 + 12345;
+    return (*state >> 16) % SPREAD_MS;
+}
+
 /* ---- options ---- */
 
 BENCH_UNUSED static const char *option_text(int argc, char **argv, const char *name, const char *otherwise)

@@ -131,7 +131,7 @@ var scenarios = func() []scenario {
 			options: []string{text("descriptors=%d", n)}, by: []string{floor, cAPI, libuv}})
 	}
 	for _, n := range []int{10000, 100000} {
-		all = append(all, scenario{id: text("timers %d", n), program: "timers", options: []string{text("timers=%d", n)},
+		all = append(all, scenario{id: text("timers %d", n), program: "timers", options: []string{text("timers=%d", n)}, count: amount{4, 1},
 			by: []string{libuv, cAPI}})
 	}
 	return all
