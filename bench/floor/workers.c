@@ -18,7 +18,7 @@ enum { DATA = 1 };
 static size_t size;
 static uint64_t count;
 static long workers;
-static int with_timers;
+static int with_timers, in_turn; /* in_turn: one worker after the other is sent a message, not all at once */
 
 struct worker {
     struct end end;
@@ -37,8 +37,9 @@ static void set_timer(int epoll)
     MUST(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
 }
 
-__attribute__((noreturn)) static void work(int fd)
+__attribute__((noreturn)) static void work(int fd, uint64_t index)
 {
+    uint64_t due = in_turn ? index : 0;
     struct epoll_event event = {.events = EPOLLIN};
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct end e;
@@ -57,7 +58,8 @@ __attribute__((noreturn)) static void work(int fd)
         MUST(epoll_wait(epoll, &event, 1, -1));
         (void)receive(&e);
         while ((payload = take(&e, &type, &length)) != NULL) {
-            EXPECT(length == size);
+            check(payload, length, size, due);
+            due += in_turn ? (uint64_t)workers : 1;
             put_now(&e, DATA, payload, length);
         }
     }
@@ -78,7 +80,7 @@ static struct worker *start_workers(int epoll)
                 close(all[j].end.fd);
             close(pair[0]);
             close(epoll);
-            work(pair[1]);
+            work(pair[1], (uint64_t)i);
         }
         close(pair[1]);
         open_end(&all[i].end, pair[0], size);
@@ -124,6 +126,7 @@ int main(int argc, char **argv)
     count = (uint64_t)option(argc, argv, "count", 1000);
     workers = option(argc, argv, "workers", 4);
     with_timers = (int)option(argc, argv, "timers", 0);
+    in_turn = option_is(argc, argv, "do", "sleepers");
     message = calloc(1, size);
     MUST(epoll = epoll_create1(EPOLL_CLOEXEC));
     all = start_workers(epoll);
@@ -137,7 +140,7 @@ int main(int argc, char **argv)
         if (number >= count / 10)
             samples_add(&samples, now() - start);
     }
-    for (uint64_t number = 0; option_is(argc, argv, "do", "sleepers") && number < count + (uint64_t)workers; ++number) {
+    for (uint64_t number = 0; in_turn && number < count + (uint64_t)workers; ++number) {
         uint64_t start;
 
         usleep((useconds_t)(1000000 / workers));

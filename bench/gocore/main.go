@@ -67,8 +67,19 @@ func main() {
 	}
 }
 
-// answer sends back what comes.
-func answer(from *core.Master, payload []byte) { measure.Must(from.Send(data, payload)) }
+// answer makes the handler of a worker that sends back what comes: every message, or one of as many as there are workers.
+func answer(inTurn bool) func(*core.Master, []byte) {
+	received := 0
+	return func(from *core.Master, payload []byte) {
+		due := received
+		if inTurn {
+			due = from.Index() + received*workers
+		}
+		measure.Check(payload, size, uint64(due))
+		received++
+		measure.Must(from.Send(data, payload))
+	}
+}
 
 // rounds: a message to each worker, an answer from each.
 func rounds(group *core.Group, stop func()) {
@@ -88,7 +99,7 @@ func rounds(group *core.Group, stop func()) {
 			next()
 		}
 	})
-	group.Handle(data, core.Handlers{Worker: answer, Master: func(_ *core.Worker, payload []byte) {
+	group.Handle(data, core.Handlers{Worker: answer(false), Master: func(_ *core.Worker, payload []byte) {
 		measure.Check(payload, size, number)
 		if due--; due > 0 {
 			return
@@ -126,7 +137,7 @@ func sleepers(group *core.Group, stop func()) {
 			stop()
 		}()
 	})
-	group.Handle(data, core.Handlers{Worker: answer, Master: func(_ *core.Worker, payload []byte) {
+	group.Handle(data, core.Handlers{Worker: answer(true), Master: func(_ *core.Worker, payload []byte) {
 		measure.Check(payload, size, number)
 		number++
 		answers <- measure.Now()
@@ -144,7 +155,8 @@ func stay(group *core.Group) {
 	if measure.Number("timers", 0) != 0 {
 		time.AfterFunc(time.Hour, func() {})
 	}
-	group.Handle(data, core.Handlers{Worker: answer, Master: func(*core.Worker, []byte) {
+	group.Handle(data, core.Handlers{Worker: answer(false), Master: func(_ *core.Worker, payload []byte) {
+		measure.Check(payload, size, 0)
 		if due--; due == 0 {
 			measure.Report(processes)
 		}
@@ -156,7 +168,10 @@ func start(group *core.Group, stop func()) {
 	group.Workers = 1
 	group.Attached = func(m *core.Master) error { return m.Send(hello, message) }
 	hellos := make(chan *core.Worker)
-	group.Handle(hello, core.Handlers{Master: func(w *core.Worker, _ []byte) { hellos <- w }})
+	group.Handle(hello, core.Handlers{Master: func(w *core.Worker, payload []byte) {
+		measure.Check(payload, size, 0)
+		hellos <- w
+	}})
 	if core.IsWorker() {
 		return
 	}

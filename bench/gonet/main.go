@@ -77,6 +77,15 @@ func (e *end) next() (kind uint32, payload []byte) {
 	return kind, e.payload[:n]
 }
 
+// expect returns the payload of the next frame, which is to be of this type.
+func (e *end) expect(kind uint32) []byte {
+	got, payload := e.next()
+	if got != kind {
+		measure.Fail("a frame of type %d came instead of one of type %d", got, kind)
+	}
+	return payload
+}
+
 func main() {
 	measure.Begin()
 	ping, warm := measure.Text("do", "") == "ping", count/10
@@ -156,11 +165,7 @@ func (e *end) stream(sends, n int) time.Duration {
 	// Each end tells the other, as the floor does: the next stream begins when both are through.
 	e.put(result, binary.NativeEndian.AppendUint64(nil, uint64(mine)))
 	e.flush()
-	kind, payload := e.next()
-	if kind != result {
-		measure.Fail("a frame of type %d came instead of the result", kind)
-	}
-	return max(mine, time.Duration(binary.NativeEndian.Uint64(payload)))
+	return max(mine, time.Duration(binary.NativeEndian.Uint64(e.expect(result))))
 }
 
 func (e *end) send(n int) {
@@ -171,7 +176,7 @@ func (e *end) send(n int) {
 		e.put(data, message)
 		if acknowledge != 0 && (i+1)%acknowledge == 0 {
 			e.flush()
-			e.next()
+			e.expect(ack)
 		}
 	}
 	e.flush()

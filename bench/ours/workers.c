@@ -8,6 +8,7 @@ enum { DATA = 2000 };
 
 static size_t size;
 static uint64_t count, number, start;
+static uint64_t due; /* in a worker: the number of the next message */
 static long workers, answers_due;
 static int with_timers, broadcasting, staying;
 static struct samples samples;
@@ -102,7 +103,8 @@ static void on_question(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void
 {
     (void)f;
     (void)udata;
-    EXPECT(len == size);
+    check(buf, len, size, due);
+    due += broadcasting || staying ? 1 : (uint64_t)workers;
     MUST(mln_ipc_worker_send_prepare(ev, DATA, buf, len));
 }
 
@@ -128,6 +130,7 @@ int main(int argc, char **argv)
     handle(DATA, on_answer, on_question);
     ev = become_master();
     for (long i = 0; i < workers; ++i) {
+        due = broadcasting || staying ? 0 : (uint64_t)i; /* the worker inherits it */
         start_worker(ev, start_work);
         all[i] = last_worker(ev);
     }
