@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"runtime"
@@ -19,6 +20,7 @@ type report struct {
 	Began       time.Time
 	Took        string
 	Machine     string
+	Peers       map[string]string // the versions of other libraries
 	Quick       bool
 	Repetitions int
 	Notes       []string
@@ -90,6 +92,7 @@ func (r *report) measure() {
 	}
 	r.Took = time.Since(r.Began).Round(time.Second).String()
 	r.Notes = r.options.notes
+	r.Peers = r.options.peerVersions()
 	r.conclude()
 }
 
@@ -300,8 +303,12 @@ func (r *report) summary() string {
 	if r.Quick {
 		mode = "quick"
 	}
+	with := r.Machine
+	for _, name := range slices.Sorted(maps.Keys(r.Peers)) {
+		with += ", " + name + " " + r.Peers[name]
+	}
 	return fmt.Sprintf("%d of %d goals met. %s mode, %d repetitions, %s, on %s; %s.", met, len(verdicts),
-		strings.ToUpper(mode[:1])+mode[1:], r.Repetitions, r.Took, r.Began.Format("2006-01-02"), r.Machine)
+		strings.ToUpper(mode[:1])+mode[1:], r.Repetitions, r.Took, r.Began.Format("2006-01-02"), with)
 }
 
 type table struct {

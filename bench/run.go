@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -102,74 +101,7 @@ func (o *options) runCounted(s *scenario, implementation string, count int) (map
 	return o.run(implementation, s.program, append(slices.Clone(s.options), text("count=%d", count)))
 }
 
-// preparePeers builds what other libraries are needed for, and installs them where that is possible.
-func (o *options) preparePeers() {
-	o.missing = make(map[string]bool)
-	peers := []struct{ implementation, header, packageName string }{
-		{libuv, "uv.h", "libuv1-dev"},
-		{libevent, "event2/event.h", "libevent-dev"},
-		{nng, "nng/nng.h", "libnng-dev"},
-		{zeroMQ, "zmq.h", "libzmq3-dev"},
-	}
-	var packages []string
-	for _, p := range peers {
-		if !hasHeader(p.header) {
-			packages = append(packages, p.packageName)
-		}
-	}
-	if len(packages) > 0 {
-		if err := install(packages); err != nil {
-			o.note("cannot install %s: %v", strings.Join(packages, ", "), err)
-		}
-	}
-	for _, p := range peers {
-		for _, s := range scenarios {
-			program := o.path(p.implementation, s.program)
-			if !o.only.MatchString(s.id) || !contains(s.by, p.implementation) || o.missing[p.implementation] {
-				continue
-			}
-			c := exec.Command("make", "-s", "BUILD="+o.folder, filepath.Join(o.folder, "bench", "peers", filepath.Base(program)))
-			c.Env = append(os.Environ(), "MAKEFLAGS=") // not those of the make that runs this
-			if out, err := c.CombinedOutput(); err != nil {
-				o.missing[p.implementation] = true
-				o.note("%s is left out: its programs cannot be built (package %s)%s", p.implementation, p.packageName, lastLine(string(out)))
-			}
-		}
-	}
-}
-
 func (o *options) note(format string, arguments ...any) {
 	o.notes = append(o.notes, fmt.Sprintf(format, arguments...))
 	fmt.Fprintln(os.Stderr, "note:", o.notes[len(o.notes)-1])
-}
-
-func hasHeader(name string) bool {
-	compiler := os.Getenv("CC")
-	if compiler == "" {
-		compiler = "gcc"
-	}
-	c := exec.Command(compiler, "-E", "-x", "c", "-")
-	c.Stdin = strings.NewReader("#include <" + name + ">\n")
-	return c.Run() == nil
-}
-
-// install installs Debian packages, if this user may.
-func install(packages []string) error {
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return errors.New("there is no apt-get")
-	}
-	command := []string{"apt-get"}
-	if os.Geteuid() != 0 {
-		command = []string{"sudo", "-n", "apt-get"}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	for _, arguments := range [][]string{{"update", "-q"}, append([]string{"install", "-y", "-q", "--no-install-recommends"}, packages...)} {
-		c := exec.CommandContext(ctx, command[0], append(command[1:], arguments...)...)
-		c.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := c.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s %s: %w%s", strings.Join(command, " "), arguments[0], err, lastLine(string(out)))
-		}
-	}
-	return nil
 }
