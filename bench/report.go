@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 )
@@ -31,6 +32,7 @@ type report struct {
 	Curves  []curveLine
 
 	options *options
+	mutex   sync.Mutex // of Failures and Results, while programs run at the same time
 }
 
 // A line of the table.
@@ -98,22 +100,34 @@ func (r *report) measure() {
 
 func (r *report) measureScenario(s *scenario) {
 	for repetition := range r.options.repetitionsOf(s) {
+		var running sync.WaitGroup
 		for i := range s.by {
 			// Another one begins each time: nobody always comes after the same neighbour's load, or pause.
 			implementation := s.by[(repetition+i)%len(s.by)]
 			if r.options.missing[implementation] {
 				continue
 			}
-			result, err := r.options.measureOnce(s, implementation)
-			if err != nil {
-				r.Failures = append(r.Failures, err.Error())
-				fmt.Fprintf(os.Stderr, "\nFAILED: %v\n", err)
-				// So that values stay in step with those of the others.
-				result = nil
+			running.Go(func() { r.measureOnce(s, implementation) })
+			if !s.together {
+				running.Wait()
 			}
-			r.add(s.id, implementation, result)
 		}
+		running.Wait()
 	}
+}
+
+// measureOnce has one implementation do the work of a scenario, and keeps the results; nil for a run that failed, so that they stay in
+// step with those of the others.
+func (r *report) measureOnce(s *scenario, implementation string) {
+	result, err := r.options.measureOnce(s, implementation)
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if err != nil {
+		r.Failures = append(r.Failures, err.Error())
+		fmt.Fprintf(os.Stderr, "\nFAILED: %v\n", err)
+		result = nil
+	}
+	r.add(s.id, implementation, result)
 }
 
 func (r *report) add(scenario, implementation string, result map[string]float64) {

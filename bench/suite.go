@@ -23,6 +23,7 @@ type scenario struct {
 	lasts    amount // how many milliseconds it is to take instead, whatever that means for the count; 0: any time
 	times    amount // how often each program runs; 0: as often as most
 	by       []string
+	together bool                                                         // at the same time, since none takes anything from the others
 	observer func(*options, string, []string) (map[string]float64, error) // nil: the program reports its results
 }
 
@@ -89,10 +90,10 @@ var scenarios = func() []scenario {
 			by = ourselves // for the curve
 		}
 		all = append(all, scenario{id: text("ping %d", size), program: "messages", options: []string{"do=ping", text("size=%d", size)},
-			count: amount{10000, 4000}, by: by})
+			count: amount{10000, 2000}, by: by})
 	}
 	stream := func(id string, by []string, options ...string) {
-		all = append(all, scenario{id: id, program: "messages", options: append(options, "do=stream"), lasts: amount{300, 100}, by: by})
+		all = append(all, scenario{id: id, program: "messages", options: append(options, "do=stream"), lasts: amount{300, 80}, by: by})
 	}
 	stream("stream 64", everybody, "size=64")
 	stream("stream 64 up", everybody, "size=64", "direction=2")
@@ -108,21 +109,21 @@ var scenarios = func() []scenario {
 	stream("stream 640000", ourselves, "size=640000")
 	stream("bulk", everybody, "size=1048576")
 	// Which processors the workers happen to be on decides for a whole run of a few, so there are many short ones.
-	broadcasts := map[int]amount{4: {21, 9}, 16: {21, 9}, 64: {9, 3}}
+	broadcasts := map[int]amount{4: {21, 9}, 16: {21, 7}, 64: {9, 2}}
 	for _, n := range []int{4, 16, 64} {
 		all = append(all, scenario{id: text("broadcast %d", n), program: "workers", options: []string{"do=broadcast", text("workers=%d", n)},
 			count: amount{4000 / n, 2000 / n}, times: broadcasts[n], by: ourselves})
 	}
 	all = append(all,
-		scenario{id: "sleepers", program: "workers", options: []string{"do=sleepers", "workers=20"}, count: amount{100, 30},
+		scenario{id: "sleepers", program: "workers", options: []string{"do=sleepers", "workers=20"}, count: amount{100, 20},
 			times: amount{5, 2}, by: ourselves},
-		scenario{id: "fork", program: "start", options: []string{"do=fork"}, count: amount{16, 6}, by: inC},
-		scenario{id: "fork asked", program: "start", options: []string{"do=fork", "asked=1"}, count: amount{16, 6}, by: inC},
-		scenario{id: "fork 100", program: "start", options: []string{"do=fork", "live=90"}, count: amount{16, 6}, times: amount{5, 1}, by: inC},
-		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: amount{16, 6}, by: ourselves},
-		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: amount{16, 6}, by: ourselves},
-		scenario{id: "idle", program: "workers", options: []string{"do=stay", "workers=4"}, by: ourselves, times: amount{2, 1}, observer: observeIdle},
-		scenario{id: "idle timers", program: "workers", options: []string{"do=stay", "workers=4", "timers=1"}, by: ourselves, times: amount{2, 1}, observer: observeIdle},
+		scenario{id: "fork", program: "start", options: []string{"do=fork"}, count: amount{16, 4}, by: inC},
+		scenario{id: "fork asked", program: "start", options: []string{"do=fork", "asked=1"}, count: amount{16, 4}, by: inC},
+		scenario{id: "fork 100", program: "start", options: []string{"do=fork", "live=90"}, count: amount{16, 4}, times: amount{5, 1}, by: inC},
+		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: amount{16, 4}, by: ourselves},
+		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: amount{16, 4}, by: ourselves},
+		scenario{id: "idle", program: "workers", options: []string{"do=stay", "workers=4"}, by: ourselves, times: amount{3, 1}, together: true, observer: observeIdle},
+		scenario{id: "idle timers", program: "workers", options: []string{"do=stay", "workers=4", "timers=1"}, by: ourselves, times: amount{3, 1}, together: true, observer: observeIdle},
 		scenario{id: "memory 8", program: "workers", options: []string{"do=stay", "workers=8"}, by: ourselves, times: amount{3, 1}, observer: observeMemory},
 		scenario{id: "memory 64", program: "workers", options: []string{"do=stay", "workers=64"}, by: ourselves, times: amount{3, 1}, observer: observeMemory},
 	)
