@@ -93,7 +93,7 @@ var scenarios = func() []scenario {
 			count: amount{10000, 2000}, by: by})
 	}
 	stream := func(id string, by []string, options ...string) {
-		all = append(all, scenario{id: id, program: "messages", options: append(options, "do=stream"), lasts: amount{300, 80}, by: by})
+		all = append(all, scenario{id: id, program: "messages", options: append(options, "do=stream"), lasts: amount{300, 60}, by: by})
 	}
 	stream("stream 64", everybody, "size=64")
 	stream("stream 64 up", everybody, "size=64", "direction=2")
@@ -115,13 +115,13 @@ var scenarios = func() []scenario {
 			count: amount{4000 / n, 2000 / n}, times: broadcasts[n], by: ourselves})
 	}
 	all = append(all,
-		scenario{id: "sleepers", program: "workers", options: []string{"do=sleepers", "workers=20"}, count: amount{100, 20},
-			times: amount{5, 2}, by: ourselves},
-		scenario{id: "fork", program: "start", options: []string{"do=fork"}, count: amount{16, 4}, by: inC},
-		scenario{id: "fork asked", program: "start", options: []string{"do=fork", "asked=1"}, count: amount{16, 4}, by: inC},
-		scenario{id: "fork 100", program: "start", options: []string{"do=fork", "live=90"}, count: amount{16, 4}, times: amount{5, 1}, by: inC},
-		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: amount{16, 4}, by: ourselves},
-		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: amount{16, 4}, by: ourselves},
+		scenario{id: "sleepers", program: "workers", options: []string{"do=sleepers", "workers=20"}, count: amount{100, 30},
+			times: amount{5, 1}, by: ourselves},
+		scenario{id: "fork", program: "start", options: []string{"do=fork"}, count: amount{16, 3}, by: inC},
+		scenario{id: "fork asked", program: "start", options: []string{"do=fork", "asked=1"}, count: amount{16, 3}, by: inC},
+		scenario{id: "fork 100", program: "start", options: []string{"do=fork", "live=90"}, count: amount{16, 3}, times: amount{5, 1}, by: inC},
+		scenario{id: "exec", program: "start", options: []string{"do=exec"}, count: amount{16, 3}, by: ourselves},
+		scenario{id: "kill", program: "start", options: []string{"do=kill"}, count: amount{16, 3}, by: ourselves},
 		scenario{id: "idle", program: "workers", options: []string{"do=stay", "workers=4"}, by: ourselves, times: amount{3, 1}, together: true, observer: observeIdle},
 		scenario{id: "idle timers", program: "workers", options: []string{"do=stay", "workers=4", "timers=1"}, by: ourselves, times: amount{3, 1}, together: true, observer: observeIdle},
 		scenario{id: "memory 8", program: "workers", options: []string{"do=stay", "workers=8"}, by: ourselves, times: amount{3, 1}, observer: observeMemory},
