@@ -57,16 +57,17 @@ func TestPaired(t *testing.T) {
 // A ratio is the median of the ratios within repetitions: what disturbs one of them does not show, though it moves the medians.
 func TestRatioIsPaired(t *testing.T) {
 	r := newReport(&options{})
-	for _, value := range []float64{10, 20, 40} { // the machine becomes slower
-		r.add("ping 64", floor, map[string]float64{"p50": value})
-		r.add("ping 64", cAPI, map[string]float64{"p50": 2 * value})
+	floors, ours := []float64{10, 20, 40, 80}, []float64{5, 20, 80, 480} // the machine becomes slower
+	for i := range floors {
+		r.add("ping 64", floor, map[string]float64{"p50": floors[i]})
+		r.add("ping 64", cAPI, map[string]float64{"p50": ours[i]})
 	}
 	r.Results["ping 64"][floor][0] = nil // a run that failed
 	r.conclude()
 	for _, l := range r.Rows {
 		if l.Implementation == cAPI && l.Row == "round trip 64 B, median" {
-			if l.Median != 40 || l.Ratio != 2 || l.Low != 2 || l.High != 2 {
-				t.Errorf("median %v, ratio %v, %v to %v; want 40, 2, 2 to 2", l.Median, l.Ratio, l.Low, l.High)
+			if l.Median != 50 || l.Ratio != 2 || l.Low != 1 || l.High != 6 {
+				t.Errorf("median %v, ratio %v, %v to %v; want 50, 2, 1 to 6", l.Median, l.Ratio, l.Low, l.High)
 			}
 			return
 		}
