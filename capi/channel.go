@@ -9,6 +9,7 @@ import (
 	"errors"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"unsafe"
@@ -86,10 +87,14 @@ func engineChannelDetach(handle C.int64_t, fd C.int, c C.uintptr_t, frame C.uint
 			*rest, *size = toC(left), C.size_t(len(left))
 		}
 	}
+	if ch.inbox.Large() {
+		defer debug.FreeOSMemory() // a peer that ended inside of a large message: nothing else need ever bring a collection about
+	}
 	delete(l.channels, uintptr(c))
 	l.backlog = slices.DeleteFunc(l.backlog, func(other *channel) bool { return other == ch })
 	ch.keep()
 	ch.pinner.Unpin()
+	ch.inbox = ipc.Inbox{}
 }
 
 // rest is what was received and not handed to a handler: the frames of the step from the given one on, and what is in

@@ -113,6 +113,9 @@ func (in *Inbox) Space() []byte {
 	}
 	if received == size || received > size-leastRead && in.missing() > size-received {
 		size *= 2
+		if size > large { // what the frame at hand needs is known: half as much again would be for nothing
+			size = min(size, received+in.missing())
+		}
 	}
 	if in.held || size != len(in.buffer) {
 		fresh := make([]byte, size)
@@ -149,6 +152,9 @@ func (in *Inbox) Hold() []byte {
 	in.held = len(in.buffer) > 0
 	return in.buffer
 }
+
+// Large reports whether its memory has grown so far that it is given back as soon as it is empty: more than 2 MiB.
+func (in *Inbox) Large() bool { return len(in.buffer) > large }
 
 // Memory returns the memory that payloads lie in until Space moves on to another.
 func (in *Inbox) Memory() []byte { return in.buffer }
