@@ -30,7 +30,7 @@ enum {
     HEADER_SIZE = 2 * sizeof(mln_u32_t), /* length and type */
     BLOCK_SIZE = 64 << 10,               /* what small frames share */
     SPARES_MOST = 16,                    /* blocks that are kept after a burst, for the next one */
-    LARGE = 128 << 10,                   /* from this size on a payload is not copied if the kernel takes it at once */
+    LARGE = 32 << 10,                    /* from this size on a payload is not copied if the kernel takes it at once */
     KERNEL_BUFFER = 1 << 20,             /* asked for; less where the system's limit is lower */
     PASS_RIGHTS = 83                     /* SO_PASSRIGHTS, which the C library's headers need not know yet */
 };

@@ -59,8 +59,9 @@ func AppendFrame(dst []byte, msgType uint32, payload []byte) []byte {
 }
 
 const (
-	// usual is the size of a receive buffer: what a reader of many small frames takes from the kernel at once.
-	usual = 64 << 10
+	// usual is the size of a receive buffer: what a reader of many small frames takes from the kernel at once. A message of 64 KiB
+	// fits.
+	usual = 64<<10 + HeaderSize
 	// large is the size from which a buffer is given back as soon as it is empty.
 	large = 2 << 20
 	// A buffer that grew for a large frame is given back when it was emptied so often without another one.
