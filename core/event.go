@@ -21,7 +21,7 @@ type Event struct {
 	Lived   time.Duration  // of Exited: from its start to its end
 	Wait    time.Duration  // of Restarting: until the next start; 0: at once
 	Signal  syscall.Signal // of Signalled
-	Err     error          // of StartFailed, and of BudgetSpent and RollFailed after it: why; else nil
+	Err     error          // of StartFailed, and of BudgetSpent and RollFailed after it, and of Held: why; else nil
 }
 
 // EventKind tells events apart.
@@ -52,6 +52,9 @@ const (
 	RollFailed = EventKind(fork.RollFailed)
 	// BudgetSpent: workers failed more often than Group.Budget allows. The group ends.
 	BudgetSpent = EventKind(fork.BudgetSpent)
+	// Held: the worker has ended, and another process traces it, which keeps it from being reaped. Nobody takes its place until
+	// that process lets go or ends, and the group does not wait for it when it stops.
+	Held = EventKind(fork.Held)
 )
 
 // String returns a few words, such as "worker started".
@@ -81,6 +84,8 @@ func (k EventKind) String() string {
 		return "workers not replaced"
 	case BudgetSpent:
 		return "workers failed too often, and the group ends"
+	case Held:
+		return "worker has ended, and cannot be reaped"
 	}
 	return fmt.Sprintf("event %d", uint8(k))
 }

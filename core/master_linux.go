@@ -132,6 +132,8 @@ func (s *supervisor) drive() {
 			p.channel.finish()
 		case fork.Kill:
 			_ = s.world.Kill(p.pidfd, order.Signal) // fails for a process that has ended
+		case fork.Look:
+			p.exited()
 		case fork.Arm:
 			s.arm(order.Process, order.After)
 		case fork.Tell:
@@ -245,6 +247,8 @@ func (s *supervisor) tell(o *fork.Order, p *process) {
 			return // nobody asked it: it has closed its channel, most likely since it is dying
 		}
 		s.group.strike(p.Worker)
+	case fork.Held:
+		e.Err = fmt.Errorf("process %d traces it; end that process", fork.Tracer(p.pid))
 	case fork.StartFailed:
 		place.err = o.Err
 	case fork.Started:
@@ -321,12 +325,16 @@ func (p *process) close() {
 // exited is called when a worker's process has ended.
 func (p *process) exited() {
 	s := p.supervisor
-	status, ended, err := s.world.Reap(p.pidfd)
-	if !ended && err == nil {
-		return
-	}
 	s.group.strike(p.Worker)
 	s.loop.Clear(p.pidfd)
+	status, ended, err := s.world.Reap(p.pidfd)
+	if !ended && err == nil {
+		if s.machine.Held(p.life) {
+			s.drive()
+			return
+		}
+		status.Held = true
+	}
 	p.channel.lastWords()
 	s.machine.Exited(p.life, status)
 	s.drive()

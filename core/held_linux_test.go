@@ -1,0 +1,107 @@
+package core_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"melon/core"
+	"melon/core/fork"
+)
+
+func init() {
+	programs["traced"] = tracedWorker
+	programs["tracer"] = tracer
+}
+
+// tracedWorker has a child of its own trace it, and ends with status 3.
+func tracedWorker() error {
+	g := echoWorker()
+	g.Handle(misbehave, core.Handlers{Worker: func(*core.Master, []byte) {
+		_ = unix.Prctl(unix.PR_SET_PTRACER, unix.PR_SET_PTRACER_ANY, 0, 0, 0)
+		child := exec.Command("/proc/self/exe", strconv.Itoa(os.Getpid()))
+		child.Env = append(os.Environ(), roleVariable+"=tracer")
+		if err := child.Start(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		for give := time.Now().Add(deadline); fork.Tracer(os.Getpid()) == 0 && time.Now().Before(give); {
+			time.Sleep(time.Millisecond)
+		}
+		os.Exit(3)
+	}})
+	return g.Run(context.Background())
+}
+
+// tracer traces a process until a file is gone.
+func tracer() error {
+	runtime.LockOSThread()
+	pid, _ := strconv.Atoi(os.Args[len(os.Args)-1])
+	if err := unix.PtraceSeize(pid); err != nil {
+		return err
+	}
+	for give := time.Now().Add(2 * deadline); present(os.Getenv("CORE_TEST_FILE")) && time.Now().Before(give); {
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
+// traced runs a group whose worker is traced when it ends, until it is told that it cannot be reaped.
+func traced(t *testing.T) (g *core.Group, events <-chan core.Event, stop func() error, release func()) {
+	t.Helper()
+	role(t, "traced")
+	file := filepath.Join(t.TempDir(), "traced")
+	t.Setenv("CORE_TEST_FILE", file)
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g = &core.Group{Workers: 1}
+	workers, events, stop := begin(t, g)
+	release = func() { _ = os.Remove(file) }
+	t.Cleanup(release)
+	if err := workers[0].Send(misbehave, nil); err != nil {
+		t.Fatal(err)
+	}
+	return g, events, stop, release
+}
+
+func TestAWorkerThatCannotBeReapedCostsNothing(t *testing.T) {
+	g, events, _, release := traced(t)
+	held := await(t, events, core.Held)
+	if held.Err == nil || !strings.Contains(held.Err.Error(), "traces it") || strings.Contains(held.Err.Error(), "process 0") {
+		t.Errorf("the reason is %v", held.Err)
+	}
+	if n := g.Stats().Iterations; n > 100 {
+		t.Errorf("the loop of the master has run %d times", n)
+	}
+	release()
+	if e := await(t, events, core.Exited); e.Worker != held.Worker || e.Status != (fork.Status{Known: true, Code: 3}) {
+		t.Errorf("%v %v", e.Worker, e.Status)
+	}
+	await(t, events, core.Ready)
+}
+
+func TestAStopDoesNotWaitForAWorkerThatCannotBeReaped(t *testing.T) {
+	_, events, stop, release := traced(t)
+	held := await(t, events, core.Held)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if e := await(t, events, core.Exited); e.Worker != held.Worker || e.Status != (fork.Status{Held: true}) {
+		t.Errorf("%v %v", e.Worker, e.Status)
+	}
+	release()
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(held.Worker.PID(), &status, 0, nil); err != nil || status.ExitStatus() != 3 {
+		t.Errorf("what was left of the worker: %v, %v", status, err)
+	}
+}
