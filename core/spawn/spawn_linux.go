@@ -81,6 +81,9 @@ type estate struct {
 // For the program itself the very file that this process runs is started, even if another one lies at its path by now:
 // master and workers are always of the same build.
 func Start(spec Spec) (Process, error) {
+	if spec.Path == "" && secure() {
+		return Process{}, ErrSecure
+	}
 	pair, err := Pair()
 	if err != nil {
 		return Process{}, fmt.Errorf("spawn: cannot make a socket pair: %w", err)
@@ -267,8 +270,13 @@ type Inheritance struct {
 	Heartbeat time.Duration
 }
 
-// Errors of [Inherit].
+// Errors of [Start] and [Inherit].
 var (
+	// ErrSecure is returned by Start where a worker would have more rights than the account that it belongs to, and so could not
+	// believe what it is told by its environment. It would take itself for the master.
+	ErrSecure = errors.New("spawn: this program has more rights than whoever started it (it is set-user-ID or set-group-ID, has " +
+		"capabilities of its file, or has changed one of its user or group IDs alone), and workers of it could not tell who " +
+		"their master is: start it with the rights that it needs, for example by a service manager")
 	// ErrOrphan is returned where the master has ended already.
 	ErrOrphan = errors.New("spawn: the master that started this worker has ended")
 	// ErrInherited is returned by every call but the first.
@@ -278,41 +286,79 @@ var (
 		"channel is missing: do not set the variable, and do not close descriptors or start programs before the worker has begun")
 )
 
+// A claim is what the variable says about this process.
+type claim struct {
+	Inheritance
+	files  int
+	parent bool // it names the parent of this process
+	socket bool // it names a socket that this process has
+	past   bool // Inherit has been called
+}
+
+// read reads the variable. What makes nobody a worker is left alone: the variable may have been set by accident, by an
+// attacker, or for another process.
+func read() (c claim, worker bool) {
+	value := os.Getenv(variable)
+	if value == "" || secure() {
+		return c, false
+	}
+	if pid, past := strings.CutPrefix(value, inherited); past {
+		c.past = true
+		return c, pid == strconv.Itoa(os.Getpid())
+	}
+	var inode uint64
+	var heartbeat int64
+	_, err := fmt.Sscanf(value, "%d:%d:%d:%d:%d:%d", &c.Index, &c.Channel, &inode, &c.Master, &c.files, &heartbeat)
+	if err != nil {
+		return c, false
+	}
+	c.Heartbeat = time.Duration(heartbeat) * time.Millisecond
+	c.parent = c.Master > 0 && c.Master == unix.Getppid()
+	var stat unix.Stat_t
+	c.socket = unix.Fstat(c.Channel, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFSOCK && stat.Ino == inode
+	// One of both is not enough to work, but to know that this process was not started to be a master.
+	return c, c.parent || c.socket
+}
+
+// secure reports whether this process has more rights than whoever started it, who has set its environment.
+func secure() bool {
+	const atSecure = 23 // of getauxval(3)
+	vector, _ := unix.Auxv()
+	for _, entry := range vector {
+		if entry[0] == atSecure && entry[1] != 0 {
+			return true
+		}
+	}
+	ruid, euid, suid := unix.Getresuid()
+	rgid, egid, sgid := unix.Getresgid()
+	return ruid != euid || ruid != suid || rgid != egid || rgid != sgid
+}
+
 // Inherit finds out whether [Start] started this process, and takes over its channel if so. It works once; worker is
 // false in a process that is no worker.
 func Inherit() (in Inheritance, worker bool, err error) {
-	if !IsWorker() {
+	c, worker := read()
+	switch {
+	case !worker:
 		return Inheritance{}, false, nil
-	}
-	value := os.Getenv(variable)
-	if strings.HasPrefix(value, inherited) {
+	case c.past:
 		return Inheritance{}, true, ErrInherited
-	}
-	var inode uint64
-	var files int
-	var heartbeat int64
-	_, err = fmt.Sscanf(value, "%d:%d:%d:%d:%d:%d", &in.Index, &in.Channel, &inode, &in.Master, &files, &heartbeat)
-	if err != nil {
+	case !c.socket:
 		return Inheritance{}, true, ErrNoChannel
-	}
-	in.Heartbeat = time.Duration(heartbeat) * time.Millisecond
-	var stat unix.Stat_t
-	if err := unix.Fstat(in.Channel, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFSOCK || stat.Ino != inode {
-		return Inheritance{}, true, ErrNoChannel
-	}
-	// A program that a worker's main function started too early may have both the variable and the descriptor. Taken for
-	// a worker it would mix its bytes into the stream of another.
-	if unix.Getppid() != in.Master {
+	case !c.parent:
+		// A program that a worker's main function started too early may have both the variable and the descriptor. Taken for
+		// a worker it would mix its bytes into the stream of another.
 		return Inheritance{}, true, ErrOrphan
 	}
-	for fd := in.Channel; fd <= in.Channel+files; fd++ {
+	in = c.Inheritance
+	for fd := in.Channel; fd <= in.Channel+c.files; fd++ {
 		unix.CloseOnExec(fd)
 	}
 	if err := unix.SetNonblock(in.Channel, true); err != nil {
 		return Inheritance{}, true, fmt.Errorf("spawn: cannot use the channel to the master: %w", err)
 	}
-	if files > 0 {
-		if err := in.accept(in.Channel+1, files); err != nil {
+	if c.files > 0 {
+		if err := in.accept(in.Channel+1, c.files); err != nil {
 			return Inheritance{}, true, fmt.Errorf("spawn: cannot read what the master left for this worker: %w", err)
 		}
 	}
@@ -346,9 +392,6 @@ func (in *Inheritance) accept(fd, files int) error {
 
 // IsWorker reports whether this process was started by [Start], before [Inherit] and after.
 func IsWorker() bool {
-	value, set := os.LookupEnv(variable)
-	if pid, done := strings.CutPrefix(value, inherited); done {
-		return pid == strconv.Itoa(os.Getpid())
-	}
-	return set
+	_, worker := read()
+	return worker
 }

@@ -1,10 +1,12 @@
 package spawn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -19,6 +21,19 @@ import (
 
 // Start starts the test binary once more. It says what it inherited, and ends with status 7.
 func init() {
+	switch os.Getenv("SPAWN_TEST") {
+	case "secure":
+		_, inherits, err := Inherit()
+		p, refused := Start(Spec{Env: []string{"SPAWN_TEST=end"}})
+		if refused == nil {
+			_, _ = unix.Wait4(p.PID, nil, 0, nil)
+		}
+		fmt.Printf("set-user-ID %t, a worker %t, inherits %t, error %v, may have workers %t", os.Getuid() != os.Geteuid(), IsWorker(),
+			inherits, err, !errors.Is(refused, ErrSecure))
+		os.Exit(0)
+	case "end":
+		os.Exit(0)
+	}
 	if !IsWorker() || os.Getenv("SPAWN_TEST") == "" {
 		return
 	}
@@ -175,8 +190,11 @@ func TestInherit(t *testing.T) {
 	}{
 		{"no worker", "unset", false, nil},
 		{"started by a worker", "inherited:1", false, nil},
-		{"garbage", "garbage", true, ErrNoChannel},
-		{"empty", "", true, ErrNoChannel},
+		{"garbage", "garbage", false, nil},
+		{"empty", "", false, nil},
+		{"too little", "2:3:4", false, nil},
+		{"another process", value(100000, stat.Ino, os.Getpid()), false, nil},
+		{"no process", value(100000, stat.Ino, 0), false, nil},
 		{"another socket", value(pair[1], stat.Ino, os.Getppid()), true, ErrNoChannel},
 		{"closed descriptor", value(100000, stat.Ino, os.Getppid()), true, ErrNoChannel},
 		{"dead master", value(pair[0], stat.Ino, os.Getpid()), true, ErrOrphan},
@@ -202,5 +220,57 @@ func TestInherit(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Whoever starts a program that has more rights is nobody's master: everything that the variable may name is true here.
+func TestSetUserIDProgramsAreNobodysWorkers(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a program set-user-ID to another account than that which starts it")
+	}
+	dir, err := os.MkdirTemp("", "spawn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "program")
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(program, self, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	channel := os.NewFile(uintptr(pair[1]), "channel")
+	defer channel.Close()
+	defer unix.Close(pair[0])
+	var stat unix.Stat_t
+	if err := unix.Fstat(pair[1], &stat); err != nil {
+		t.Fatal(err)
+	}
+	for _, secure := range []bool{false, true} {
+		mode := os.FileMode(0o755)
+		if secure {
+			mode |= os.ModeSetuid
+		}
+		if err := os.Chmod(program, mode); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		command := exec.CommandContext(ctx, program)
+		command.Dir = "/"
+		command.Env = []string{"SPAWN_TEST=secure", fmt.Sprintf("%s=0:3:%d:%d:0:0", variable, stat.Ino, os.Getpid())}
+		command.ExtraFiles = []*os.File{channel}
+		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		got, err := command.CombinedOutput()
+		want := fmt.Sprintf("set-user-ID %t, a worker %t, inherits %t, error <nil>, may have workers %t", secure, !secure, !secure, !secure)
+		if err != nil || string(got) != want {
+			t.Errorf("it says\n%s\n(%v), want\n%s", got, err, want)
+		}
 	}
 }
