@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -220,6 +221,7 @@ type calls struct {
 	last    uint32
 	waiting map[uint32]func(kind uint32, body []byte, err error) // for a reply, by number
 	serving map[uint32]context.CancelFunc                        // requests of the other process, by its numbers
+	bytes   int                                                  // of those requests, and of replies that wait to be sent
 	mute    bool                                                 // nothing will come from the other process any more
 	closed  bool                                                 // and nothing can be sent there
 	idle    func()                                               // is called when there is nothing in serving any more
@@ -279,7 +281,7 @@ func (c *calls) receive(from Peer, msgType uint32, payload []byte, serves bool,
 			from.link().queue.force(msgType, callPayload(id, callFailure, []byte("there is no handler for this request")))
 			return
 		}
-		c.serve(from, msgType, id, append([]byte(nil), body...), serve)
+		c.serve(from, msgType, id, body, serve)
 	case callReply, callFailure, callBusy:
 		if done := c.take(id); done != nil {
 			done(kind, body, nil)
@@ -304,9 +306,10 @@ func (c *calls) misunderstood(from Peer, msgType uint32, why string) {
 // serve has a request handled on a goroutine of its own.
 func (c *calls) serve(from Peer, msgType, id uint32, body []byte, serve func(ctx context.Context, body []byte) ([]byte, error)) {
 	ctx, cancel := context.WithCancel(context.Background())
+	g, size := from.link().group, len(body)
 	c.mu.Lock()
 	_, twice := c.serving[id]
-	if c.closed || twice || len(c.serving) >= from.link().group.maxCalls() {
+	if c.closed || twice || len(c.serving) >= g.maxCalls() || c.bytes >= g.maxCallBytes() {
 		closed := c.closed
 		c.mu.Unlock()
 		cancel()
@@ -319,7 +322,9 @@ func (c *calls) serve(from Peer, msgType, id uint32, body []byte, serve func(ctx
 		c.serving = make(map[uint32]context.CancelFunc)
 	}
 	c.serving[id] = cancel
+	c.bytes += size
 	c.mu.Unlock()
+	body = slices.Clone(body)
 	go func() {
 		defer cancel()
 		reply, err := serve(ctx, body)
@@ -327,14 +332,32 @@ func (c *calls) serve(from Peer, msgType, id uint32, body []byte, serve func(ctx
 		if err != nil {
 			payload = failurePayload(from, id, err)
 		}
+		if size = c.exchange(size, len(payload), g.maxCallBytes()); size == 0 {
+			payload = failurePayload(from, id, errReplyDropped)
+		}
 		// The place among those that are served is free before the other process can know it.
-		release := sync.OnceFunc(func() { c.served(id) })
+		release := sync.OnceFunc(func() { c.served(id, size) })
 		queue := from.link().queue
 		if err := queue.sendContext(ctx, msgType, payload, release); errors.Is(err, ErrTooLarge) {
 			_ = queue.sendContext(ctx, msgType, failurePayload(from, id, err), release)
 		}
 		release()
 	}()
+}
+
+var errReplyDropped = errors.New("its reply was dropped, because those that were not taken yet hold more memory than " +
+	"Group.MaxCallBytes allows; ask for less at a time")
+
+// exchange counts a reply in place of its request, and returns what is counted for it: nothing, where there is no room.
+func (c *calls) exchange(request, reply, limit int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bytes -= request
+	if c.bytes >= limit {
+		return 0
+	}
+	c.bytes += reply
+	return reply
 }
 
 // failurePayload has as much of the text of an error as fits.
@@ -346,10 +369,11 @@ func failurePayload(to Peer, id uint32, err error) []byte {
 	return callPayload(id, callFailure, []byte(text))
 }
 
-// served says that a request was answered, or need not be.
-func (c *calls) served(id uint32) {
+// served says that a request was answered, or need not be, and that so many bytes are held for it no longer.
+func (c *calls) served(id uint32, size int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.bytes -= size
 	delete(c.serving, id)
 	if c.idle != nil && len(c.serving) == 0 {
 		c.idle()

@@ -2,9 +2,13 @@ package core_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,12 +17,89 @@ import (
 	"time"
 
 	"melon/core"
+	"melon/core/ipc"
 )
 
 func short(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+var greedyCall = core.Call[string, string]{Type: 33, Codec: rot{}}
+
+func init() { programs["greedy"] = greedy }
+
+// greedy is a worker that knows nothing of this package. It sends requests, large ones first and small ones when a file is
+// gone, and reads nothing.
+func greedy() error {
+	fd, err := strconv.Atoi(os.Args[len(os.Args)-1])
+	if err != nil {
+		return err
+	}
+	channel := os.NewFile(uintptr(fd), "channel")
+	request := func(id uint32, body string) {
+		payload := binary.NativeEndian.AppendUint32(nil, id)
+		payload = append(append(payload, 0, 0, 0, 0), body...) // 0: a request
+		if _, err := channel.Write(ipc.AppendFrame(nil, greedyCall.Type, payload)); err != nil {
+			os.Exit(1)
+		}
+	}
+	for id := range uint32(greedyCalls) {
+		request(id, strings.Repeat("x", 1<<20))
+	}
+	_, _ = channel.Write(ipc.AppendFrame(nil, last, nil))
+	for present(os.Getenv("CORE_TEST_FILE")) {
+		time.Sleep(time.Millisecond)
+	}
+	for id := range uint32(greedyCalls) {
+		request(greedyCalls+id, "")
+	}
+	stuckInACallback()
+	return nil
+}
+
+const greedyCalls = 64
+
+func TestCallsOfOneWorkerHoldABoundedAmountOfMemory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "first requests")
+	t.Setenv("CORE_TEST_FILE", file)
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const most = 8
+	g := core.Group{Programs: []core.Program{selfAs(t, "greedy")}, MaxCallBytes: most << 20, StopTimeout: 50 * time.Millisecond}
+	var large, small atomic.Int64
+	asked, free := make(chan bool, 1), make(chan bool)
+	reply := strings.Repeat("y", 1<<20)
+	greedyCall.HandleMaster(&g, func(_ context.Context, _ *core.Worker, request string) (string, error) {
+		if request == "" {
+			small.Add(1)
+			return reply, nil
+		}
+		large.Add(1)
+		<-free
+		return "", nil
+	})
+	g.Handle(last, core.Handlers{Master: func(*core.Worker, []byte) { asked <- true }})
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc >> 20
+	}
+	before := heap()
+	begin(t, &g)
+	receive(t, asked, "the requests")
+	eventually(t, "the requests that are accepted are handled", func() bool { return large.Load() >= most })
+	if n := large.Load(); n != most {
+		t.Errorf("%d requests of 1 MiB are handled at the same time, want %d", n, most)
+	}
+	close(free)
+	eventually(t, "all requests are answered", func() bool { return g.Stats().MessagesOut == greedyCalls })
+	_ = os.Remove(file)
+	eventually(t, "the small requests are handled", func() bool { return small.Load() == greedyCalls })
+	eventually(t, "their replies hold little memory", func() bool { return heap() < before+greedyCalls/2 })
 }
 
 func TestThousandsOfCallsAtOnceGetTheirOwnReplies(t *testing.T) {

@@ -73,6 +73,11 @@ type Group struct {
 	// ErrBusy. Zero means 1024.
 	MaxCalls int
 
+	// MaxCallBytes is how much memory the requests of one process, while they are handled, and the replies that it has not taken
+	// yet may hold. Beyond it a request is answered with ErrBusy, and a reply is dropped: the other process gets a RemoteError that
+	// says so. What reaches the limit is still kept. Zero means 64 MiB.
+	MaxCallBytes int
+
 	// HoldReady makes a worker ready only when it has called Master.Ready. Without it a worker is ready as soon as Attached
 	// has returned.
 	HoldReady bool
@@ -314,6 +319,8 @@ func (g *Group) maxPayload() uint32 {
 func (g *Group) stopTimeout() time.Duration { return or(g.StopTimeout, 10*time.Second) }
 
 func (g *Group) maxCalls() int { return or(g.MaxCalls, 1024) }
+
+func (g *Group) maxCallBytes() int { return or(g.MaxCallBytes, 64<<20) }
 
 func (g *Group) policy() fork.Policy {
 	kill := or(g.KillTimeout, time.Second)

@@ -32,7 +32,7 @@ var (
 	ErrNotListed = errors.New("core: the master has not opened this before Run; call the same in master and workers")
 	// ErrNotReplaced is what Restart returns when a new worker was not ready in time, or ended before it was.
 	ErrNotReplaced = errors.New("core: the workers were not replaced")
-	// ErrBusy is returned by a Call when the other process is handling as many requests as Group.MaxCalls allows.
+	// ErrBusy is returned by a Call when the other process is handling as many requests as Group.MaxCalls or MaxCallBytes allows.
 	ErrBusy = errors.New("core: the other process handles too many requests already; try again later")
 	// ErrNoCall is returned by a Call for whose type this process has no handlers.
 	ErrNoCall = errors.New("core: this type is not that of a call; set a handler of the call before Run, in master and workers alike")
