@@ -23,7 +23,9 @@ type Codec interface {
 var (
 	// JSON is encoding/json.
 	JSON Codec = jsonCodec{}
-	// Gob is encoding/gob. Each message stands for itself, and describes its type anew.
+	// Gob is encoding/gob. Each message stands for itself, and describes its type anew. That package is not hardened against
+	// hostile input, as its documentation says: a few bytes can make Unmarshal take much memory and time. Use another codec where
+	// a process is not to be trusted.
 	Gob Codec = gobCodec{}
 	// Binary is for types that implement encoding.BinaryMarshaler and encoding.BinaryUnmarshaler, themselves or by a pointer.
 	Binary Codec = binaryCodec{}
