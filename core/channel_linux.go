@@ -2,6 +2,8 @@ package core
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"time"
 	"unsafe"
 
@@ -24,7 +26,7 @@ type channel struct {
 
 	// handle is called for each message, and reports whether there was a handler. handled is called, if it is set, after each.
 	// arrived is called, if it is set, whenever something has come. ended is called once, when no message will come any more; err is nil, or wraps
-	// ipc.ErrFrame or is errDescriptors. written is called once, after finish, when nothing is left to write; lost says that the peer was gone.
+	// ipc.ErrFrame or io.ErrUnexpectedEOF, or is errDescriptors. written is called once, after finish, when nothing is left to write; lost says that the peer was gone.
 	handle  func(ipc.Frame) bool
 	handled func()
 	arrived func()
@@ -86,7 +88,11 @@ func (c *channel) readOnce() bool {
 		// An error is ECONNRESET: the peer ended without reading all that was sent to it. What it had sent itself was
 		// read before.
 		c.reading = false
-		c.ended(nil)
+		err = nil
+		if n := c.in.Buffered(); n > 0 {
+			err = fmt.Errorf("it ended in the middle of a message, of which %d bytes have come: %w", n, io.ErrUnexpectedEOF)
+		}
+		c.ended(err)
 		return false
 	}
 	c.in.Added(n)

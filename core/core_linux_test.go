@@ -635,11 +635,12 @@ func misbehavingWorker() error {
 			os.Stderr.Close() // the trace would end up among the test's output
 			panic("as asked")
 		case "garbage":
-			for fd := 3; fd < 100; fd++ {
-				if _, err := unix.Getpeername(fd); err == nil {
-					_, _ = unix.Write(fd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-				}
-			}
+			_, _ = unix.Write(channelOf(), []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		case "half":
+			channel := channelOf()
+			_, _ = unix.Write(channel, []byte{100, 0, 0, 0, 1, 0, 0, 0, 'h', 'a', 'l', 'f'})
+			_ = unix.Shutdown(channel, unix.SHUT_WR)
+			stuckInACallback()
 		case "answer":
 			for range 20 {
 				_ = m.Send(numbered, make([]byte, 50000))
@@ -702,6 +703,27 @@ func TestMisbehavingWorkersAreReplaced(t *testing.T) {
 				t.Errorf("%d bytes came, want %d", len(words), len(spoken))
 			}
 		})
+	}
+}
+
+func TestAWorkerThatStopsInTheMiddleOfAMessageIsEnded(t *testing.T) {
+	role(t, "misbehave")
+	var log bytes.Buffer
+	g := core.Group{Workers: 1, StopTimeout: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	workers, events, stop := begin(t, &g)
+	if err := workers[0].Send(misbehave, []byte("half")); err != nil {
+		t.Fatal(err)
+	}
+	if e := await(t, events, core.Exited); e.Worker != workers[0] || e.Status.Signal != syscall.SIGTERM {
+		t.Errorf("%v %v, want that it was ended", e.Worker, e.Status)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{fmt.Sprint("pid=", workers[0].PID()), "it ended in the middle of a message, of which 12 bytes have come"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, &log)
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -102,6 +104,9 @@ func (s *server) handle(f ipc.Frame) bool {
 // ended acts upon the end of what the master sends: after err, upon its death, or upon its wish to stop.
 func (s *server) ended(err error) {
 	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) && s.channel.hungUp(): // it was killed
+		s.result = ErrMasterGone
+		s.finished = true
 	case err != nil:
 		s.result = fmt.Errorf("core: what the master sent cannot be understood: %w", err)
 		s.finished = true
