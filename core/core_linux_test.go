@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"melon/core"
+	"melon/core/event"
 	"melon/core/fork"
 )
 
@@ -116,17 +117,21 @@ func run(t *testing.T, g *core.Group) (stop func() error) {
 	return stop
 }
 
+// descriptors leaves those out that are the runtime's own, which come when they are first needed.
 func descriptors(t *testing.T) []string {
+	t.Helper()
+	return slices.DeleteFunc(allDescriptors(t), func(d string) bool { return strings.Contains(d, " anon_inode:[event") })
+}
+
+func allDescriptors(t *testing.T) (list []string) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list []string
 	for _, entry := range entries {
-		// The runtime's own come when they are first needed, and ReadDir's is gone by now.
 		target, err := os.Readlink("/proc/self/fd/" + entry.Name())
-		if err == nil && !strings.HasPrefix(target, "anon_inode:[event") {
+		if err == nil { // ReadDir's own is gone by now
 			list = append(list, entry.Name()+" "+target)
 		}
 	}
@@ -892,5 +897,48 @@ func TestManyRoundsLeaveNothing(t *testing.T) {
 		if time.Now().After(give) {
 			t.Fatalf("there were %d goroutines, and now there are %d", goroutines, runtime.NumGoroutine())
 		}
+	}
+}
+
+// A program that closes the descriptors of others is told, and leaves no workers.
+func TestRunReturnsWhenItsDescriptorsAreClosed(t *testing.T) {
+	role(t, "echo")
+	r, w, err := os.Pipe() // the runtime has an epoll instance of its own from here on, if not before
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = r.Close(), w.Close()
+	instances := func() (fds []int) {
+		for _, entry := range allDescriptors(t) {
+			if fd, target, _ := strings.Cut(entry, " "); target == "anon_inode:[eventpoll]" {
+				n, _ := strconv.Atoi(fd)
+				fds = append(fds, n)
+			}
+		}
+		return fds
+	}
+	before := instances()
+	g := core.Group{Workers: 2, Logger: slog.New(slog.DiscardHandler)}
+	g.Observe = func(e core.Event) {
+		if e.Kind != core.Ready {
+			return
+		}
+		for _, fd := range instances() {
+			if !slices.Contains(before, fd) {
+				null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+				if err := errors.Join(err, unix.Dup3(null, fd, unix.O_CLOEXEC), unix.Close(null)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	done := make(chan error, 1)
+	go func() { done <- g.Run(context.Background()) }()
+	var refused *event.WaitError
+	if err := receive(t, done, "Run to return"); !errors.As(err, &refused) {
+		t.Errorf("Run returned %v", err)
+	}
+	if children := children(t, os.Getpid()); len(children) != 0 {
+		t.Errorf("Run left the processes %v", children)
 	}
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,18 +84,24 @@ func (e *engine) totals() (iterations uint64, handling time.Duration) {
 	return e.iterations.Load(), time.Duration(e.handling.Load())
 }
 
-func (e *engine) run() {
+// run runs the loop until it is finished, or cannot go on.
+func (e *engine) run() error {
 	for !e.finished {
 		var next event.Event[func()]
 		outcome := e.loop.Next(&next, event.Park)
 		e.sleeping.Store(false)
 		e.iterations.Add(1)
-		if outcome == event.Took {
+		switch outcome {
+		case event.Took:
 			next.Target()
-		} else {
+		case event.Failed:
+			e.finished = true
+			return fmt.Errorf("core: %w", e.loop.Err())
+		default:
 			e.runPosted()
 		}
 	}
+	return nil
 }
 
 func (e *engine) runPosted() {

@@ -74,7 +74,9 @@ func (g *Group) supervise(ctx context.Context) error {
 	s.drive()
 	s.begun = true
 	defer context.AfterFunc(ctx, func() { s.post(s.stop) })()
-	s.engine.run()
+	if err := s.engine.run(); err != nil {
+		return err
+	}
 	return s.result
 }
 
@@ -354,7 +356,7 @@ func (s *supervisor) bury(p *process) {
 	s.group.disconnect(&p.link_)
 }
 
-// abandon leaves nothing behind where Run ends early, by a panic in a callback.
+// abandon leaves nothing behind where Run ends early: by a panic in a callback, or because the loop cannot go on.
 func (s *supervisor) abandon() {
 	for len(s.processes) > 0 {
 		p := s.processes[0]

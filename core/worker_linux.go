@@ -73,7 +73,9 @@ func (g *Group) serve(ctx context.Context, in *spawn.Inheritance) error {
 		c.handled = s.stillAlive
 	}
 	defer context.AfterFunc(ctx, func() { s.post(s.stop) })()
-	s.engine.run()
+	if err := s.engine.run(); err != nil {
+		return err
+	}
 	return s.result
 }
 

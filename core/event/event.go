@@ -52,6 +52,7 @@ const (
 	Took        Outcome = iota + 1 // an event was taken
 	Idle                           // nothing is pending
 	Interrupted                    // the wait ended early, by a signal or by Wake
+	Failed                         // the kernel reports nothing any more, and will not: see Loop.Err
 )
 
 // Wait says what Next does when nothing is pending.
@@ -124,3 +125,17 @@ func (e *OpenError) Error() string { return "event: cannot make a loop: " + e.Er
 
 // Unwrap returns the cause.
 func (e *OpenError) Unwrap() error { return e.Err }
+
+// WaitError is why a loop cannot go on.
+type WaitError struct {
+	Err error // a system call's
+}
+
+// Error says what failed, why, and what is the only known cause.
+func (e *WaitError) Error() string {
+	return "event: the loop cannot go on: the kernel refuses to wait for events: " + e.Err.Error() +
+		"; the program must not close descriptors that it has not opened"
+}
+
+// Unwrap returns the cause.
+func (e *WaitError) Unwrap() error { return e.Err }

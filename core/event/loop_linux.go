@@ -40,6 +40,7 @@ type Loop[T any] struct {
 
 	before  func() bool
 	refused int // how often in succession it did not allow a wait
+	err     error
 	broken  atomic.Bool
 }
 

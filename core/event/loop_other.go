@@ -37,8 +37,11 @@ func (l *Loop[T]) Wake() {}
 // Next reports Idle: there is no loop on this system.
 func (l *Loop[T]) Next(*Event[T], Wait) Outcome { return Idle }
 
-// Run returns at once: there is no loop on this system.
-func (l *Loop[T]) Run(func(Event[T])) {}
+// Err returns [ErrUnsupported] on this system.
+func (l *Loop[T]) Err() error { return ErrUnsupported }
+
+// Run returns [ErrUnsupported] on this system.
+func (l *Loop[T]) Run(func(Event[T])) error { return ErrUnsupported }
 
 // Break does nothing: there is no loop on this system.
 func (l *Loop[T]) Break() {}

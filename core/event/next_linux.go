@@ -129,12 +129,10 @@ func (l *Loop[T]) wait(how Wait) Outcome {
 	l.settle()
 	earliest := l.earliest()
 	due := earliest != math.MaxInt64 && earliest <= l.clock() // arming a timer for it would cost more than a look
-	if !due {
-		l.arm()
-	}
+	armed := due || l.arm()
 	if how == NoWait || l.alwaysReady() {
-		if woken := l.look(); woken {
-			return Interrupted
+		if outcome := l.look(); outcome != Took {
+			return outcome
 		}
 		if how == NoWait && !l.pending() {
 			return Idle
@@ -144,34 +142,56 @@ func (l *Loop[T]) wait(how Wait) Outcome {
 	if l.before != nil && !l.before() {
 		if l.refused++; l.refused > 1 { // whoever goes on keeping it from waiting must not keep it from its events
 			l.refused = 0
-			l.look()
+			if l.look() == Failed {
+				return Failed
+			}
 		}
 		return Interrupted
 	}
 	l.refused = 0
 	if due {
-		if woken := l.look(); woken {
-			return Interrupted
-		}
-		return Took
+		return l.look()
 	}
 	l.waiting = true
 	if how == Outside {
+		if !armed {
+			l.wakeUp()
+		}
 		return Idle
+	}
+	timeout := -1
+	if !armed { // the kernel counts in milliseconds then
+		timeout = int(min(max(earliest-l.clock(), 0)/int64(time.Millisecond)+1, math.MaxInt32))
 	}
 	l.inside = true
 	l.mu.Unlock()
-	n, errno := l.enter(-1)
+	n, errno := l.enter(timeout)
 	l.mu.Lock()
 	l.waiting, l.inside = false, false
 	if l.closed {
 		l.release()
 		return Idle
 	}
-	if errno != 0 || l.collect(n) {
+	return l.came(n, errno)
+}
+
+// came acts upon what the kernel has answered.
+func (l *Loop[T]) came(n int, errno unix.Errno) Outcome {
+	switch {
+	case errno != 0 && errno != unix.EINTR:
+		l.err = &WaitError{errno}
+		return Failed
+	case errno != 0 || l.collect(n):
 		return Interrupted
 	}
 	return Took
+}
+
+// Err returns why Next returned Failed: a [WaitError]. It is nil before.
+func (l *Loop[T]) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
 }
 
 // MayWait reports whether Next with Outside would return Idle, and has made ready for the wait then: an owner who waits
@@ -182,9 +202,8 @@ func (l *Loop[T]) MayWait() bool {
 	if l.closed || len(l.changed) > 0 || l.pending() || l.alwaysReady() {
 		return false
 	}
-	l.arm()
-	l.waiting = true
-	return true
+	l.waiting = l.arm()
+	return l.waiting
 }
 
 func (l *Loop[T]) pending() bool {
@@ -210,11 +229,8 @@ func (l *Loop[T]) alwaysReady() bool {
 	return false
 }
 
-// look takes what the kernel has now, and reports whether somebody called Wake.
-func (l *Loop[T]) look() (woken bool) {
-	n, _ := l.enter(0)
-	return l.collect(n)
-}
+// look takes what the kernel has now.
+func (l *Loop[T]) look() Outcome { return l.came(l.enter(0)) }
 
 // enter waits in the kernel. The Go scheduler notices only what may take long.
 func (l *Loop[T]) enter(timeout int) (int, unix.Errno) {
@@ -283,49 +299,57 @@ func (l *Loop[T]) earliest() int64 {
 	return earliest
 }
 
-// arm sets the timerfd to the earliest deadline. One that is armed too early is left: it costs one wake-up, where moving
-// it would cost a system call each time a deadline is put off.
-func (l *Loop[T]) arm() {
+// arm sets the timerfd to the earliest deadline, and reports whether there is anything to wake the loop for it. One that is
+// armed too early is left: it costs one wake-up, where moving it would cost a system call each time a deadline is put off.
+func (l *Loop[T]) arm() bool {
 	earliest := l.earliest()
 	if earliest == math.MaxInt64 || l.alarm != 0 && l.alarm <= earliest {
-		return
+		return true
 	}
-	l.alarm = max(earliest, 1)
-	l.setTimer(max(time.Duration(earliest-l.clock()), 1))
+	return l.setTimer(max(earliest, 1))
 }
 
 // alarmEarlier is arm for a deadline that was set while another thread waits.
 func (l *Loop[T]) alarmEarlier() {
-	if l.waiting {
-		l.arm()
+	if l.waiting && !l.arm() {
+		l.wakeUp() // and it is tried again before the next wait
 	}
 }
 
 // askAgain ends the wait that comes in a moment: the kernel was short of memory, and what it refused is to be tried again.
 func (l *Loop[T]) askAgain() {
-	if soon := l.clock() + int64(retryAfter); l.alarm == 0 || l.alarm > soon {
-		l.alarm = soon
-		l.setTimer(retryAfter)
+	soon := l.clock() + int64(retryAfter)
+	if (l.alarm == 0 || l.alarm > soon) && !l.setTimer(soon) {
+		l.wakeUp()
 	}
 }
 
-func (l *Loop[T]) setTimer(after time.Duration) {
-	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(after))}
-	_ = unix.TimerfdSettime(l.timer, 0, &spec, nil) // cannot fail: the descriptor is ours and the times are valid
+// setTimer arms the timerfd for a time. It fails where the program has closed the descriptor.
+func (l *Loop[T]) setTimer(when int64) bool {
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(when-l.clock(), 1))}
+	if unix.TimerfdSettime(l.timer, 0, &spec, nil) != nil {
+		return false
+	}
+	l.alarm = when
+	return true
 }
 
-// Run takes events and calls handle for each, until Break. The handler runs on the calling goroutine and may call any
-// method of the loop.
-func (l *Loop[T]) Run(handle func(Event[T])) {
+// Run takes events and calls handle for each, until Break or Close, or until the kernel reports none any more, which is the
+// error. The handler runs on the calling goroutine and may call any method of the loop.
+func (l *Loop[T]) Run(handle func(Event[T])) error {
 	for !l.broken.Load() {
 		var e Event[T]
-		if l.Next(&e, Park) == Took {
+		switch outcome := l.Next(&e, Park); {
+		case outcome == Took:
 			handle(e)
-		} else if l.isClosed() {
-			return
+		case outcome == Failed:
+			return l.Err()
+		case l.isClosed():
+			return nil
 		}
 	}
 	l.broken.Store(false)
+	return nil
 }
 
 func (l *Loop[T]) isClosed() bool {

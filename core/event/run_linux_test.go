@@ -216,3 +216,28 @@ func TestCloseWhileRunWaits(t *testing.T) {
 		})
 	}
 }
+
+// A program that closes what it has not opened learns of it: nothing is reported any more.
+func TestTheKernelRefusesToWait(t *testing.T) {
+	for _, ready := range []bool{false, true} {
+		t.Run(fmt.Sprintf("a file is ready %t", ready), func(t *testing.T) {
+			limit(t)
+			l := newLoop(t)
+			if ready {
+				watch(t, l, regularFile(t), Read, "file")
+			}
+			if err := l.Err(); err != nil {
+				t.Fatal(err)
+			}
+			reuse(t, l.epoll, open(t, "/dev/null", unix.O_RDONLY))
+			var refused *WaitError
+			if err := l.Run(func(Event[string]) {}); !errors.As(err, &refused) || !errors.Is(err, unix.EINVAL) || err != l.Err() {
+				t.Errorf("Run returned %v", err)
+			}
+			var e Event[string]
+			if got := l.Next(&e, Park); got != Failed {
+				t.Errorf("outcome %d, want Failed", got)
+			}
+		})
+	}
+}

@@ -309,3 +309,32 @@ func TestDueTimersArmNothing(t *testing.T) {
 		t.Errorf("whether the loop may wait was asked %d times for 100 timers", asked)
 	}
 }
+
+// A timer comes in time where the kernel refuses to set the alarm, and the alarm is used again when it can be.
+func TestTimersWithoutAnAlarm(t *testing.T) {
+	for name, how := range map[string]Wait{"inside": Park, "outside": Outside} {
+		t.Run(name, func(t *testing.T) {
+			limit(t)
+			l := newLoop(t)
+			timer := l.timer
+			l.timer = -1
+			defer func() { l.timer = timer }()
+			begin := time.Now()
+			const delay = 20 * time.Millisecond
+			l.After(delay, "first")
+			if e := await(l, how); show(e) != "timer:first" || time.Since(begin) < delay {
+				t.Fatalf("%s came after %v", show(e), time.Since(begin))
+			}
+			time.AfterFunc(delay, func() { l.After(delay, "while the owner waits") })
+			if e := await(l, how); show(e) != "timer:while the owner waits" {
+				t.Fatalf("%s came", show(e))
+			}
+			l.timer = timer
+			l.After(time.Hour, "later")
+			idle(t, l)
+			if value := remaining(t, l); value == 0 {
+				t.Error("the alarm is not set")
+			}
+		})
+	}
+}
