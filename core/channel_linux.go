@@ -25,8 +25,9 @@ type channel struct {
 	rights *rights // nil where the kernel lets none be sent
 
 	// handle is called for each message, and reports whether there was a handler. handled is called, if it is set, after each.
-	// arrived is called, if it is set, whenever something has come. ended is called once, when no message will come any more; err is nil, or wraps
-	// ipc.ErrFrame or io.ErrUnexpectedEOF, or is errDescriptors. written is called once, after finish, when nothing is left to write; lost says that the peer was gone.
+	// arrived is called, if it is set, whenever something has come. ended is called once, when no message will come any more; err
+	// is nil, or wraps ipc.ErrFrame or io.ErrUnexpectedEOF, or is errDescriptors. written is called once, after finish, when
+	// nothing is left to write; lost says that the peer was gone.
 	handle  func(ipc.Frame) bool
 	handled func()
 	arrived func()
