@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "setting.h"
+#include "trusted.h"
 
 static char no_path[] = "";
 
@@ -262,7 +263,7 @@ static int reopen(mln_conf_t *cf)
         return -1;
     }
     if (moves_pid_file)
-        unlink(state.pid_path);
+        trusted_unlink(state.pid_path);
     set_paths(&paths);
     __atomic_store_n(&state.level, level, __ATOMIC_RELAXED);
     return 0;

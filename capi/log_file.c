@@ -14,6 +14,7 @@
 
 #include "mln_path.h"
 #include "setting.h"
+#include "trusted.h"
 
 #define PID_FILE_NAME "melon.pid"
 
@@ -92,25 +93,37 @@ int log_paths_from_conf(mln_conf_t *cf, struct log_paths *paths)
     return 0;
 }
 
+/* Why a file of the log cannot be had. */
+static const char *why(int cause)
+{
+    switch (cause) {
+        case ELOOP:
+            return "a symbolic link is in the way that is not followed: another account has made it or could have, or it leads in a circle";
+        case EMLINK:
+            return "it has another name as well, and another account may have given it this one";
+        default:
+            return strerror(cause);
+    }
+}
+
 static int make_folder(const char *dir)
 {
-    if (mkdir(dir, 0755) == 0) {
+    if (trusted_mkdir(dir, 0755) == 0) {
         folder_created = true;
         return 0;
     }
     /* Where nothing can be created, the kernel may say so before it says that the folder is there. */
     int cause = errno;
-    struct stat status;
-    int known = stat(dir, &status) == 0;
-    if (known && S_ISDIR(status.st_mode)) {
+    int fd = trusted_open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd >= 0) {
+        close(fd);
         if (strcmp(dir, mln_log_dir_path()) != 0)
             folder_created = false;
         return 0;
     }
     if (cause == EEXIST)
-        cause = known ? ENOTDIR : errno;
-    log_line(error, "log: cannot create the folder %s: %s; the folder above it has to exist and to be writable", dir,
-             strerror(cause));
+        cause = errno;
+    log_line(error, "log: cannot create the folder %s: %s; the folder above it has to exist and to be writable", dir, why(cause));
     return -1;
 }
 
@@ -129,67 +142,13 @@ static int above_stderr(int fd)
 /* Not blocking: opening a named pipe that nobody reads would wait for ever. Writing may block all right. */
 enum { APPEND = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
 
-/*
- * Opens what a symbolic link leads to, for root. Not one that another account has made: root would append to whatever that
- * account chose. The link is held meanwhile, so that nobody can put another in its place after it was looked at.
- */
-static int open_trusted_link(const struct log_paths *paths)
-{
-    char target[PATH_MAX];
-    struct stat status;
-    ssize_t n = -1;
-    int link = open(paths->file, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-
-    if (link < 0)
-        return -1;
-    bool trusted = fstat(link, &status) == 0 && S_ISLNK(status.st_mode) && status.st_uid == geteuid();
-    errno = ELOOP;
-    if (trusted)
-        n = readlinkat(link, "", target, sizeof target - 1);
-    close(link);
-    if (n < 0)
-        return -1;
-    target[n] = '\0';
-    char *path = target[0] == '/' ? strdup(target) : print_new("%s/%s", paths->dir, target);
-    int fd = path == NULL ? -1 : open(path, APPEND, 0644);
-    int cause = errno;
-    free(path);
-    errno = cause;
-    return fd;
-}
-
-static int open_for_append(const struct log_paths *paths)
-{
-    if (geteuid() != 0)
-        return open(paths->file, APPEND, 0644);
-
-    struct stat status;
-    int fd = open(paths->file, APPEND | O_NOFOLLOW, 0644);
-    if (fd < 0)
-        return errno == ELOOP ? open_trusted_link(paths) : -1;
-    /* Another name that an account gave to a file of root's, in a folder of its own, is as good as a link. */
-    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink > 1 && stat(paths->dir, &status) == 0
-        && status.st_uid != 0) {
-        close(fd);
-        errno = EMLINK;
-        return -1;
-    }
-    return fd;
-}
-
 int log_file_open(const struct log_paths *paths)
 {
     if (make_folder(paths->dir) < 0)
         return -1;
-    int fd = above_stderr(open_for_append(paths));
-    if (fd < 0 && geteuid() == 0 && (errno == ELOOP || errno == EMLINK)) {
-        log_line(error, "log: root does not write to %s: it is a link that another account has made, or could have made; "
-                 "give the log a file of its own", paths->file);
-        return -1;
-    }
+    int fd = above_stderr(trusted_open(paths->file, APPEND, 0644));
     if (fd < 0) {
-        log_line(error, "log: cannot open %s for append: %s; see key log_path of the configuration", paths->file,
-                 strerror(errno));
+        log_line(error, "log: cannot open %s for append: %s; see key log_path of the configuration", paths->file, why(errno));
         return -1;
     }
     fcntl(fd, F_SETFL, O_APPEND);
@@ -207,7 +166,7 @@ int log_pid_file_write_to(const char *path)
      * was looked at.
      */
     struct stat status;
-    int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
+    int fd = trusted_open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
     bool sound = fd >= 0 && fstat(fd, &status) == 0;
     if (sound && (!S_ISREG(status.st_mode) || status.st_nlink != 1)) {
         sound = false;
@@ -219,7 +178,7 @@ int log_pid_file_write_to(const char *path)
         close(fd);
     if (!written) {
         log_line(error, "log: cannot write the process id into %s: %s", path,
-                 cause == EMLINK ? "it is not a regular file with a single name" : strerror(cause));
+                 cause == EMLINK ? "it is not a regular file with a single name" : why(cause));
         return -1;
     }
     return 0;
@@ -229,10 +188,10 @@ int log_pid_file_write_to(const char *path)
 static void give_file(const char *path, uid_t uid, gid_t gid)
 {
     struct stat status;
-    int fd = open(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int fd = trusted_open(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
 
     if (fd < 0 || fstat(fd, &status) < 0)
-        log_line(warn, "log: cannot hand %s over to user %ld: %s", path, (long)uid, strerror(errno));
+        log_line(warn, "log: cannot hand %s over to user %ld: %s", path, (long)uid, why(errno));
     else if (!S_ISREG(status.st_mode) || status.st_nlink != 1)
         log_line(warn, "log: %s stays with its owner: it is not a regular file with a single name", path);
     else if (fchown(fd, uid, gid) < 0)
@@ -262,9 +221,9 @@ static void give_folder(const char *dir, uid_t uid, gid_t gid)
                      (long)uid);
         return;
     }
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = trusted_open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd < 0 || fchown(fd, uid, gid) < 0)
-        log_line(warn, "log: cannot hand %s over to user %ld: %s", dir, (long)uid, strerror(errno));
+        log_line(warn, "log: cannot hand %s over to user %ld: %s", dir, (long)uid, why(errno));
     if (fd >= 0)
         close(fd);
 }

@@ -94,6 +94,9 @@ mln_log_t *mln_log_state(void);
  * "error". Key `daemon` tells whether lines go to the file only. Does nothing when the log is open already. Without a
  * configuration, or with an empty one, the log stays on standard error, silently.
  *
+ * A process that runs as root, or as a set-user-ID program, follows symbolic links on the way to these files only if root or its
+ * own account has made them.
+ *
  * @param configuration  the value given to mln_log_init(), see there.
  * @return 0, or -1 after a message that names the cause; lines then keep going to standard error.
  */

@@ -87,7 +87,7 @@ static void links_of_others_are_not(void)
     CHECK_INT(symlink(scratch_path("victim"), in_way_of("account", "app.log")), 0);
     CHECK_INT(lchown(in_way_of("account", "app.log"), ACCOUNT, ACCOUNT), 0);
     CHECK(!opens(in_way_of("account", "app.log")));
-    scratch_expect_part(err, "it is a link that another account has made");
+    scratch_expect_part(err, "app.log for append: a symbolic link is in the way that is not followed: another account has made it");
     CHECK_INT(unlink(in_way_of("account", "app.log")), 0);
 
     /* Nor does it come into being. */
@@ -104,6 +104,61 @@ static void links_of_others_are_not(void)
     CHECK(opens(in_way_of("account", "app.log")));
 }
 
+static void link_of_account(const char *to, const char *name)
+{
+    CHECK_INT(symlink(to, in_way_of("account", name)), 0);
+    CHECK_INT(lchown(in_way_of("account", name), ACCOUNT, ACCOUNT), 0);
+}
+
+/* Nor on the way to the folder, or when what root's own link leads to is behind another. */
+static void folders_behind_links_of_others_are_not(void)
+{
+    make_folder("roots");
+    link_of_account(scratch_path("roots"), "log");
+    CHECK(!opens(in_way_of("account", "log/app.log")));
+    scratch_expect_part(err, "account/log: a symbolic link is in the way that is not followed");
+    CHECK(!opens(in_way_of("account", "log/deeper/app.log")));
+    CHECK(!opens(in_way_of("account", "../account/./log//app.log")));
+    CHECK_INT(symlink(in_way_of("account", "log"), scratch_path("over")), 0);
+    CHECK(!opens(scratch_path("over/app.log")));
+    CHECK_INT(symlink("account/log/app.log", scratch_path("over.log")), 0);
+    CHECK(!opens(scratch_path("over.log")));
+    CHECK_INT(rmdir(scratch_path("roots")), 0); /* nothing has come into being in it */
+    CHECK(!opens(in_way_of("account", "log/app.log")));
+    CHECK(access(scratch_path("roots"), F_OK) != 0);
+}
+
+static void folders_behind_own_links_are(void)
+{
+    char name[600], text[64];
+    int fd;
+
+    make_folder("real");
+    make_folder("real/inner");
+    CHECK_INT(symlink("real", scratch_path("relative")), 0);
+    CHECK_INT(symlink(scratch_path("real/inner/../inner/"), scratch_path("absolute")), 0);
+    CHECK_INT(symlink("../absolute", scratch_path("real/second")), 0);
+    CHECK(opens(scratch_path("relative/app.log")));
+    CHECK(opens(scratch_path("absolute/new/app.log")));
+    CHECK(opens(scratch_path("relative//second/./new/../new/app.log")));
+    scratch_expect(scratch_path("real/app.log"), "a line of root's\n");
+    scratch_expect(scratch_path("real/inner/new/app.log"), "a line of root's\na line of root's\n");
+    CHECK_INT(access(scratch_path("real/inner/new/melon.pid"), F_OK), 0);
+
+    CHECK_INT(symlink("circle", scratch_path("circle")), 0);
+    CHECK(!opens(scratch_path("circle/app.log")));
+    scratch_expect_part(err, "or it leads in a circle");
+
+    /* As /dev/stdout does, it leads to the kernel's names of descriptors, which are no paths. */
+    CHECK((fd = open(scratch_path("removed"), O_RDWR | O_CREAT | O_APPEND, 0600)) >= 0);
+    CHECK_INT(unlink(scratch_path("removed")), 0);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    CHECK_INT(symlink(name, scratch_path("real/descriptor.log")), 0);
+    CHECK(opens(scratch_path("real/descriptor.log")));
+    CHECK_INT(pread(fd, text, sizeof text, 0), (int)strlen("a line of root's\n"));
+    close(fd);
+}
+
 int main(void)
 {
     scratch_make();
@@ -111,8 +166,11 @@ int main(void)
     scratch_catch_stderr(err);
     pid_file_is_no_trap();
     own_links_are_followed();
-    if (getuid() == 0) /* nobody else can make links of others */
+    folders_behind_own_links_are();
+    if (getuid() == 0) { /* nobody else can make links of others */
         links_of_others_are_not();
+        folders_behind_links_of_others_are_not();
+    }
     free(err);
     return 0;
 }
