@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -142,8 +143,19 @@ static int above_stderr(int fd)
 /* Not blocking: opening a named pipe that nobody reads would wait for ever. Writing may block all right. */
 enum { APPEND = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
 
+/* Whether whoever started this program, which has more rights, chose where the path begins: by the folder that he did it in. */
+static bool is_led(const char *path)
+{
+    return *path != '/' && getauxval(AT_SECURE) != 0 && (geteuid() != getuid() || getegid() != getgid());
+}
+
 int log_file_open(const struct log_paths *paths)
 {
+    if (is_led(paths->file)) {
+        log_line(error, "log: %s depends on the folder in which this set-user-ID program was started; give log_path an absolute path",
+                 paths->file);
+        return -1;
+    }
     if (make_folder(paths->dir) < 0)
         return -1;
     int fd = above_stderr(trusted_open(paths->file, APPEND, 0644));

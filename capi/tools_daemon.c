@@ -144,15 +144,16 @@ static int change_account(const struct account *account)
 
 static int start(mln_conf_t *cf, const struct account *account, bool daemon_mode)
 {
+    /* First of all: a set-user-ID program would otherwise make files for whoever starts it where that one has no right to. */
+    if (account->name == NULL && fix_ids(getuid(), getgid()) < 0)
+        return -1;
     if (log_start(cf, false, false) < 0)
         return -1;
     if (daemon_mode && leave_terminal() < 0)
         return -1;
     if (log_pid_file_write() < 0)
         return -1;
-    if (account->name != NULL)
-        return change_account(account);
-    return fix_ids(getuid(), getgid());
+    return account->name != NULL ? change_account(account) : 0;
 }
 
 int mln_daemon(void)

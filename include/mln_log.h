@@ -95,7 +95,7 @@ mln_log_t *mln_log_state(void);
  * configuration, or with an empty one, the log stays on standard error, silently.
  *
  * A process that runs as root, or as a set-user-ID program, follows symbolic links on the way to these files only if root or its
- * own account has made them.
+ * own account has made them, and a set-user-ID program takes no path that is relative to the working directory.
  *
  * @param configuration  the value given to mln_log_init(), see there.
  * @return 0, or -1 after a message that names the cause; lines then keep going to standard error.

@@ -65,7 +65,7 @@ int mln_sys_limit_modify(void);
  *
  * Account: log and pid file, and their folder if it is the program's own, are handed over; supplementary groups, group
  * and user are set in this order, and privileges are gone for good. Without the key the real user and group are
- * made the effective ones, so that a set-user-ID program does not keep its privileges.
+ * made the effective ones, before the log is opened, so that a set-user-ID program neither keeps nor uses its privileges.
  *
  * @return 0, or -1 after a message: log not to be opened, unknown account, no privilege to change to it, no process to be
  * had. The caller should exit then: it may be any number of steps on the way.
