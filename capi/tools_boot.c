@@ -51,12 +51,31 @@ __attribute__((format(printf, 1, 2))) static int refuse(const char *format, ...)
     return 1;
 }
 
+/*
+ * The process that a text of exactly one number names, with or without a newline behind it; -1 if it names none. 0, 1 and negative
+ * numbers would reach a process group, init, or everybody.
+ */
+static pid_t parse_pid(const char *text, size_t n)
+{
+    long pid = 0;
+    size_t digits = 0;
+
+    for (; digits < n && text[digits] >= '0' && text[digits] <= '9' && pid <= INT_MAX; digits++)
+        pid = pid * 10 + (text[digits] - '0');
+    bool ends = digits == n || (digits + 1 == n && text[digits] == '\n');
+    return ends && n > 0 && text[0] != '0' && pid > 1 && pid <= INT_MAX ? (pid_t)pid : -1;
+}
+
 /* The process that the file names, or -1 after a message. */
 static pid_t read_pid(const char *path)
 {
-    char text[32];
+    char text[32]; /* more than any number takes: what fills it is none */
+    size_t length = 0;
+    ssize_t n;
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+    while ((n = fd < 0 ? -1 : read(fd, text + length, sizeof text - length)) > 0)
+        length += (size_t)n;
     int cause = errno;
     if (fd >= 0)
         close(fd);
@@ -64,49 +83,69 @@ static pid_t read_pid(const char *path)
         refuse("cannot read the process id from %s: %s; is the program running?", path, strerror(cause));
         return -1;
     }
-    text[n] = '\0';
-
-    /* 0, 1 and negative numbers would reach a process group, init, or everybody. */
-    char *end;
-    errno = 0;
-    long pid = strtol(text, &end, 10);
-    if (*end == '\n')
-        end++;
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || pid <= 1 || pid > INT_MAX) {
+    pid_t pid = parse_pid(text, length);
+    if (pid < 0)
         refuse("%s does not hold a process id; find the process by other means and remove the file", path);
-        return -1;
-    }
-    return (pid_t)pid;
+    return pid;
 }
 
-/* The name of a process as the kernel keeps it, in `name`; false when it cannot be had. */
-static bool process_name(const char *path, char name[32])
+/* What a process says in a file of /proc, terminated: where a link leads, or the beginning of a file. "" if that is not to be had. */
+static void read_proc(pid_t pid, const char *file, bool is_link, char text[PATH_MAX])
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, name, 31);
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, file);
+    int fd = is_link ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = is_link ? readlink(path, text, PATH_MAX - 1) : fd < 0 ? -1 : read(fd, text, PATH_MAX - 1);
     if (fd >= 0)
         close(fd);
-    name[n > 0 ? n : 0] = '\0';
-    return n > 0;
+    text[n > 0 ? n : 0] = '\0';
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? path : slash + 1;
+}
+
+/* Takes off what the kernel puts behind the name of a file that was removed; whether it was there. */
+static bool take_off_deleted(char *path)
+{
+    static const char mark[] = " (deleted)";
+    size_t length = strlen(path), marked = sizeof mark - 1;
+
+    if (length < marked || strcmp(path + length - marked, mark) != 0)
+        return false;
+    path[length - marked] = '\0';
+    return true;
 }
 
 /*
- * Whether a process runs the program that this process runs: the same executable, or, after the file was replaced by a
- * newer one or when another account hides it, the same name.
+ * Whether a process runs the program that this process runs: the same executable. Where there is nothing left to compare, because the
+ * file was replaced by a newer one, or where the kernel hides it, as it does when a process has changed its account, the whole name
+ * decides: that of the file, or that by which it was started. (The name in comm is cut, and is shared by the programs of one maker.)
  */
 static bool runs_this_program(pid_t pid)
 {
-    char path[64];
-    struct stat theirs, ours;
-    snprintf(path, sizeof path, "/proc/%ld/exe", (long)pid);
-    if (stat(path, &theirs) == 0 && stat("/proc/self/exe", &ours) == 0 && theirs.st_dev == ours.st_dev
-        && theirs.st_ino == ours.st_ino)
-        return true;
+    char path[64], theirs[PATH_MAX], ours[PATH_MAX];
+    struct stat their_file, our_file;
 
-    char their_name[32], our_name[32];
-    snprintf(path, sizeof path, "/proc/%ld/comm", (long)pid);
-    return process_name(path, their_name) && process_name("/proc/self/comm", our_name)
-           && strcmp(their_name, our_name) == 0;
+    snprintf(path, sizeof path, "/proc/%ld/exe", (long)pid);
+    if (stat(path, &their_file) == 0 && stat("/proc/self/exe", &our_file) == 0 && their_file.st_dev == our_file.st_dev
+        && their_file.st_ino == our_file.st_ino)
+        return true;
+    read_proc(pid, "exe", true, theirs);
+    if (*theirs != '\0') {
+        if (!take_off_deleted(theirs))
+            return false;
+        read_proc(getpid(), "exe", true, ours);
+        take_off_deleted(ours);
+    } else {
+        read_proc(pid, "cmdline", false, theirs);
+        read_proc(getpid(), "cmdline", false, ours);
+    }
+    return *theirs != '\0' && strcmp(base_name(theirs), base_name(ours)) == 0;
 }
 
 /*

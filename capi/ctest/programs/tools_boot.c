@@ -5,7 +5,9 @@
  */
 #include "check.h"
 
+#include <linux/capability.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "mln_log.h"
@@ -13,6 +15,7 @@
 #include "scratch.h"
 
 static char *out; /* what the last run printed */
+static const char *program = "/proc/self/exe", *called = "tools_boot"; /* what is run, and its first argument */
 static char *pid_file;
 
 static char *conf_from_environment(void)
@@ -39,12 +42,14 @@ __attribute__((noreturn)) static void serve(void)
     action.sa_flags = SA_ONSTACK;
     sigemptyset(&action.sa_mask);
     CHECK_INT(sigaction(SIGUSR2, &action, NULL), 0);
+    if (getenv("BOOT_HIDDEN") != NULL)
+        CHECK_INT(prctl(PR_SET_DUMPABLE, 0), 0);
     say_ready(0);
     for (;;)
         pause();
 }
 
-/* Starts this program with one word; standard output and error go to `fd`. */
+/* Starts the program with one word; standard output and error go to `fd`. */
 static pid_t start(const char *word, int fd)
 {
     pid_t pid = fork();
@@ -53,13 +58,13 @@ static pid_t start(const char *word, int fd)
     if (pid == 0) {
         dup2(fd, STDOUT_FILENO);
         dup2(fd, STDERR_FILENO);
-        execl("/proc/self/exe", "tools_boot", word, (char *)NULL);
+        execl(program, called, word, (char *)NULL);
         _exit(99);
     }
     return pid;
 }
 
-/* Runs this program with one word; its exit status. What it printed is in `out`. */
+/* Runs the program with one word; its exit status. What it printed is in `out`. */
 static int run(const char *word)
 {
     int status, fd = open(out, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
@@ -92,7 +97,9 @@ static void words_are_told_from_others(void)
 static void damaged_pid_files_are_refused(void)
 {
     static const char *const damaged[] = {"", "0", "1", "-1", "-5", " 77", "12x", "12 13", "abc",
-                                          "99999999999", "99999999999999999999999999", "\n"};
+                                          "99999999999", "99999999999999999999999999", "\n",
+                                          "077", "+77", "77\n\n", "77\r\n", "77 ", "0000000000000000000000000000077",
+                                          "0000000000000000000000000000077\nrubbish", "77\n                             x"};
 
     CHECK_INT(run("--stop"), 1);
     scratch_expect_part(out, pid_file);
@@ -106,6 +113,12 @@ static void damaged_pid_files_are_refused(void)
         scratch_expect_part(out, "does not hold a process id");
         CHECK_INT(run("-r"), 1);
     }
+    CHECK_INT(truncate(pid_file, 0), 0);
+    int fd = open(pid_file, O_WRONLY | O_CLOEXEC);
+    CHECK_INT(write(fd, "77\0rubbish", 10), 10);
+    close(fd);
+    CHECK_INT(run("-s"), 1);
+    scratch_expect_part(out, "does not hold a process id");
 }
 
 static void write_pid(pid_t pid)
@@ -160,9 +173,10 @@ static void expect_ready(int fd)
     CHECK_INT(byte, 'R');
 }
 
-static void the_running_program_gets_the_signals(void)
+/* Starts the running program, and writes its id into the file. */
+static pid_t start_server(int *ready)
 {
-    int ends[2], status;
+    int ends[2];
     pid_t server;
 
     CHECK_INT(pipe(ends), 0);
@@ -170,20 +184,105 @@ static void the_running_program_gets_the_signals(void)
     fcntl(ends[1], F_SETFD, FD_CLOEXEC);
     server = start("serve", ends[1]);
     close(ends[1]);
-    expect_ready(ends[0]);
+    *ready = ends[0];
+    expect_ready(*ready);
+    return server;
+}
+
+/* The running program has not been signalled, and ends. */
+static void end_server(pid_t server, int ready)
+{
+    char byte;
+    int status;
+
+    CHECK_INT(kill(server, SIGKILL), 0);
+    CHECK(waitpid(server, &status, 0) == server);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    CHECK_INT(read(ready, &byte, 1), 0);
+    close(ready);
+}
+
+static void the_running_program_gets_the_signals(void)
+{
+    int ready, status;
+    pid_t server = start_server(&ready);
 
     CHECK_INT(run("--reload"), 0);
-    expect_ready(ends[0]);
+    expect_ready(ready);
     CHECK_INT(run("-r"), 0);
-    expect_ready(ends[0]);
+    expect_ready(ready);
     CHECK_INT(waitpid(server, &status, WNOHANG), 0);
     CHECK_INT(run("--stop"), 0);
     CHECK(waitpid(server, &status, 0) == server);
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
-    close(ends[0]);
+    close(ready);
 
     CHECK_INT(run("--stop"), 1);
     scratch_expect_part(out, "is not running");
+}
+
+/* A file of its own with this program in it. */
+static const char *copy(const char *name)
+{
+    char *path = scratch_path(name), buffer[65536];
+    int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+    ssize_t n;
+
+    CHECK(from >= 0 && to >= 0);
+    while ((n = read(from, buffer, sizeof buffer)) > 0)
+        CHECK_INT(write(to, buffer, (size_t)n), n);
+    close(from);
+    close(to);
+    return path;
+}
+
+/* Two names with the same first fifteen characters, which are all that the kernel keeps in comm. */
+static void programs_of_like_names_are_told_apart(void)
+{
+    pid_t server;
+    int ready;
+
+    CHECK_INT(mkdir(scratch_path("other"), 0755), 0);
+    program = copy("other/billing-service-a");
+    server = start_server(&ready);
+    const char *const others[] = {"billing-service-b", "billing-service-a"};
+    for (int i = 0; i < 2; i++) { /* of the same name, even: both files are there, and they differ */
+        program = copy(others[i]);
+        CHECK_INT(run("--reload"), 1);
+        scratch_expect_part(out, "is another program");
+    }
+    program = scratch_path("billing-service-b");
+    CHECK_INT(unlink(scratch_path("other/billing-service-a")), 0);
+    CHECK_INT(run("--stop"), 1);
+    scratch_expect_part(out, "is another program");
+
+    /* It was replaced: this is the newer one. */
+    program = scratch_path("billing-service-a");
+    CHECK_INT(run("--reload"), 0);
+    expect_ready(ready);
+    end_server(server, ready);
+    program = "/proc/self/exe";
+}
+
+/* As after a change of its account, only those may see which file a process runs who may trace all processes. */
+static void a_program_that_hides_its_file_is_known_by_its_name(void)
+{
+    pid_t server;
+    int ready;
+
+    if (getuid() == 0)
+        CHECK_INT(prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0), 0);
+    CHECK_INT(setenv("BOOT_HIDDEN", "1", 1), 0);
+    called = "/somewhere/billing-service-a";
+    server = start_server(&ready);
+    called = "billing-service-b";
+    CHECK_INT(run("--reload"), 1);
+    scratch_expect_part(out, "is another program");
+    called = "billing-service-a";
+    CHECK_INT(run("--reload"), 0);
+    expect_ready(ready);
+    end_server(server, ready);
+    called = "tools_boot";
 }
 
 static void broken_configuration_is_an_error(void)
@@ -215,6 +314,8 @@ int main(int argc, char *argv[])
     damaged_pid_files_are_refused();
     other_programs_are_spared();
     the_running_program_gets_the_signals();
+    programs_of_like_names_are_told_apart();
+    a_program_that_hides_its_file_is_known_by_its_name();
     broken_configuration_is_an_error();
     free(out);
     free(pid_file);
