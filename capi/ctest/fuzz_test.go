@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -247,6 +248,26 @@ func FuzzBootWords(f *testing.F) {
 		}
 		if got := d.ask(t, words); got != want {
 			t.Errorf("with the words %q the program ended with status %s, want %s", words, got, want)
+		}
+	})
+}
+
+// FuzzPidFile asserts that --stop believes a pid file only if it holds the decimal number of a process, and nothing else but a newline.
+func FuzzPidFile(f *testing.F) {
+	for _, content := range []string{"", "1", "2", "12345", "12345\n", "12345\n\n", "012345", " 12345", "+12345", "-12345", "12345 ", "12345\x00junk",
+		"2147483647", "2147483648", "4294967298", "18446744073709551618", strings.Repeat("0", 30) + "7", "7\n" + strings.Repeat(" ", 40) + "7"} {
+		f.Add([]byte(content))
+	}
+	form := regexp.MustCompile(`\A[1-9][0-9]*\n?\z`)
+	d := startDriver(f, "pid")
+	f.Fuzz(func(t *testing.T, content []byte) {
+		want := "does not hold a process id"
+		number, err := strconv.ParseInt(strings.TrimSuffix(string(content), "\n"), 10, 32)
+		if err == nil && number > 1 && form.Match(content) {
+			want = fmt.Sprintf("process %d, named by ./melon.pid, is not running", number)
+		}
+		if got := d.ask(t, content); !strings.Contains(got, want) {
+			t.Errorf("a pid file with %q has --stop say %q, want %q", content, got, want)
 		}
 	})
 }

@@ -4,9 +4,15 @@
  */
 #include "check.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "mln_conf.h"
@@ -180,6 +186,59 @@ static void try_words(void)
     dprintf(printed, "%d", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
+/* ---- the content of a pid file: what --stop says about it comes back ---- */
+
+static char *conf_file(void)
+{
+    static char path[] = "./melon.conf";
+
+    return path;
+}
+
+static void write_file(const char *path, const char *bytes, size_t n)
+{
+    FILE *file = fopen(path, "w");
+
+    CHECK(file != NULL);
+    CHECK_INT(fwrite(bytes, 1, n, file), n);
+    CHECK_INT(fclose(file), 0);
+}
+
+/* No number names a process here: a test must not find one to signal. */
+static void hide_processes(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ESRCH),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+
+    CHECK_INT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    CHECK_INT(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static void try_pid(void)
+{
+    static const char conf[] = "log_path \"./app.log\";\n";
+    char *words[] = {(char *)"text", (char *)"--stop"};
+    int status;
+    pid_t child;
+
+    write_file("melon.conf", conf, sizeof conf - 1);
+    write_file("melon.pid", request, size);
+    CHECK((child = fork()) >= 0);
+    if (child == 0) {
+        hide_processes();
+        mln_path_hook_set(m_p_conf, conf_file);
+        (void)mln_boot_params(2, words);
+        _exit(99);
+    }
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+}
+
 int main(int argc, char **argv)
 {
     void (*act)(void) = NULL;
@@ -191,9 +250,11 @@ int main(int argc, char **argv)
         act = print_foreign;
     else if (strcmp(argv[1], "words") == 0)
         act = try_words;
+    else if (strcmp(argv[1], "pid") == 0)
+        act = try_pid;
     CHECK(act != NULL);
     /* Checks that fail are still seen. The library's words on the command line write to the stream, and are not wanted. */
-    if (act != try_words)
+    if (act != try_words && act != try_pid)
         CHECK((stderr = fdopen(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3), "w")) != NULL);
     CHECK((printed = memfd_create("printed", MFD_CLOEXEC)) >= 0);
     CHECK(dup2(printed, STDERR_FILENO) == STDERR_FILENO);
