@@ -195,16 +195,10 @@ static void discard(struct image *image)
     image->fd = -1;
 }
 
-/* The bytes of this library: those that this process runs on, whatever has happened to the file on disk since. */
-static int open_source(void)
+static int open_library(void)
 {
     Dl_info info;
-    char path[64];
 
-    if (intact(&latest)) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", latest.fd);
-        return open(path, O_RDONLY | O_CLOEXEC);
-    }
     if (dladdr((const void *)&_mln_engine, &info) == 0 || info.dli_fname == NULL) {
         errno = ENOENT;
         return -1;
@@ -376,10 +370,14 @@ static int make_image_by(int (*create)(void), int (*freeze)(int *), int from, st
     return -1;
 }
 
-/* -1 with errno and a reason. */
+/*
+ * From the bytes that this process runs on, whatever has happened to the file on disk since. They are read by the descriptor at
+ * hand: to open the image anew takes the permission to, which any process of the same account can take away from all that have it.
+ * -1 with errno and a reason.
+ */
 static int make_image(struct image *image, char *reason)
 {
-    int result, saved, from = open_source();
+    int result, saved, held = intact(&latest), from = held ? latest.fd : open_library();
 
     if (from < 0) {
         saved = errno;
@@ -390,7 +388,8 @@ static int make_image(struct image *image, char *reason)
     if ((result = make_image_by(create_in_memory, freeze_in_memory, from, image)) != 0 && errno != ESTALE)
         result = make_image_by(create_on_disk, freeze_on_disk, from, image);
     saved = errno;
-    close(from);
+    if (!held)
+        close(from);
     if (result != 0 && saved == ESTALE)
         snprintf(reason, COPY_REASON_MAX, "libmln.so was replaced on disk: start the program again");
     else if (result != 0)
