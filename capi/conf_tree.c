@@ -5,6 +5,7 @@
  * the tree that it inherited.
  */
 #include "conf.h"
+#include "log.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -485,17 +486,26 @@ static void dump_text(const mln_u8_t *bytes, mln_u64_t len, char quote)
 {
     static const char values[] = "\n\t\b\a\f\r\v\x1b", letters[] = "ntbafrve";
 
+    mln_u64_t plain = 0; /* bytes before this one that mean themselves */
+
     putchar(quote);
     for (mln_u64_t i = 0; i < len; i++) {
         const char *control = bytes[i] != '\0' ? strchr(values, bytes[i]) : NULL;
-        if (control != NULL)
-            printf("\\%c", letters[control - values]);
-        else if (bytes[i] == (mln_u8_t)quote || bytes[i] == '\\')
-            printf("\\%c", bytes[i]);
-        else
-            putchar(bytes[i]);
+        if (control == NULL && bytes[i] != (mln_u8_t)quote && bytes[i] != '\\') {
+            plain++;
+            continue;
+        }
+        log_print_escaped(stdout, (const char *)bytes + i - plain, plain);
+        printf("\\%c", control != NULL ? letters[control - values] : bytes[i]);
+        plain = 0;
     }
+    log_print_escaped(stdout, (const char *)bytes + len - plain, plain);
     putchar(quote);
+}
+
+static void dump_name(const char *name)
+{
+    log_print_escaped(stdout, name, strlen(name));
 }
 
 /* With as many digits as it takes to read the same number back; the language has no exponents. */
@@ -539,7 +549,8 @@ static void dump_cmds(const struct list *cmds, const char *indent)
 {
     for (const struct node *node = cmds->first; node != NULL; node = node->next) {
         const mln_conf_cmd_t *cc = &container_of(node, const struct cmd_node, node)->cmd;
-        printf("%s%s", indent, (const char *)node->name->data);
+        fputs(indent, stdout);
+        dump_name((const char *)node->name->data);
         for (mln_u32_t i = 0; i < cc->n_args; i++)
             dump_item(&cc->arg_tbl[i]);
         puts(";");
@@ -554,7 +565,8 @@ void conf_tree_dump(const mln_conf_t *cf)
         if (strcmp(name, "main") == 0) {
             dump_cmds(cmds, "");
         } else {
-            printf("%s {\n", name);
+            dump_name(name);
+            puts(" {");
             dump_cmds(cmds, "    ");
             puts("}");
         }

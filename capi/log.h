@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "mln_conf.h"
@@ -63,6 +64,9 @@ struct log_paths {
     char *pid;
 };
 
+/* Prints bytes that others have chosen: what is a control character, or no UTF-8, comes out as \xNN. */
+void log_print_escaped(FILE *stream, const char *bytes, size_t n);
+
 /* Works out the files of a log by a configuration, NULL allowed, without touching them. 0, or -1 after a message. */
 int log_paths_from_conf(mln_conf_t *cf, struct log_paths *paths);
 void log_paths_free(struct log_paths *paths);
@@ -81,7 +85,7 @@ void log_text_init(struct log_text *text);
 void log_text_release(struct log_text *text);
 void log_text_append(struct log_text *text, const void *bytes, size_t n);
 
-/* Appends bytes that others have chosen: what is a control character, or no UTF-8, comes out as \xNN. */
+/* Appends bytes that others have chosen, as log_print_escaped() prints them. */
 void log_text_append_escaped(struct log_text *text, const char *bytes, size_t n);
 
 /* A line, ready to be written. The word of its level, "ERROR" for instance, lies at word_start, word_length bytes. */

@@ -211,6 +211,16 @@ void log_text_append_escaped(struct log_text *text, const char *bytes, size_t n)
     }
 }
 
+void log_print_escaped(FILE *stream, const char *bytes, size_t n)
+{
+    struct log_text text;
+
+    log_text_init(&text);
+    log_text_append_escaped(&text, bytes, n);
+    fwrite(text.data, 1, text.length, stream);
+    log_text_release(&text);
+}
+
 void log_line_at(mln_log_level_t level, const char *file, const char *func, int line, const char *fmt, ...)
 {
     int saved_errno = errno;

@@ -197,12 +197,13 @@ static int print_help(const char *boot_str, const char *alias)
 {
     (void)boot_str;
     (void)alias;
-    printf("Usage: %s [option]\n"
+    printf("Usage: ");
+    log_print_escaped(stdout, program_invocation_short_name, strlen(program_invocation_short_name));
+    printf(" [option]\n"
            "  --help, -h     print this text\n"
            "  --version, -v  print the version of the library, where the program supports it\n"
            "  --reload, -r   make the running program reload its configuration\n"
-           "  --stop, -s     make the running program stop\n",
-           program_invocation_short_name);
+           "  --stop, -s     make the running program stop\n");
     return 0;
 }
 

@@ -202,6 +202,29 @@ static void test_insert_remove(mln_conf_t *cf)
 }
 
 /* A forked process has a tree of its own. */
+/* What leads a terminal is not printed as it is, wherever it has come from. */
+static void test_dump_of_controls(void)
+{
+    mln_conf_t *cf = mln_conf();
+    mln_string_t value = mln_string("\x1b[2J \x7f\x9b \xc2\x9b Gr\xc3\xbc\xc3\x9f" "e");
+    mln_conf_item_t items[2];
+    mln_conf_domain_t *cd = cf->insert(cf, "d\x9b");
+    mln_conf_cmd_t *cc;
+
+    memset(items, 0, sizeof items);
+    items[0].type = CONF_STR;
+    items[0].val.s = &value;
+    items[1].type = CONF_CHAR;
+    items[1].val.c = '\x7f';
+    CHECK((cc = cd->insert(cd, "c\n")) != NULL);
+    CHECK_INT(cc->update(cc, items, 2), 0);
+    capture_begin(1);
+    mln_conf_dump();
+    capture_end();
+    CHECK_INT(captured_count("d\\x9b {\n    c\\x0a \"\\e[2J \\x7f\\x9b \\xc2\\x9b Gr\xc3\xbc\xc3\x9f" "e\" '\\x7f';\n}\n"), 1);
+    cf->remove(cf, "d\x9b");
+}
+
 static void test_fork(mln_conf_t *cf)
 {
     pid_t pid = fork();
@@ -266,6 +289,7 @@ int main(void)
                         "big -9223372036854775808 2.0 -0.15625 16777215.0 0.0000001;\n"
                         "limits {\n    rate -2.5;\n    mode 'r' on 10 \"ten \\\"10\\\"\\n\";\n    empty;\n    mode 2;\n}\n"
                         "limits {\n    second;\n}\n");
+    test_dump_of_controls();
     test_update(cf);
     test_insert_remove(cf);
     test_fork(cf);

@@ -89,6 +89,10 @@ static void words_are_told_from_others(void)
     CHECK_INT(run("--help"), 0);
     scratch_expect_part(out, "--reload");
     CHECK_INT(run("-h"), 0);
+    called = "name\x1b[2J\x9b";
+    CHECK_INT(run("--help"), 0);
+    scratch_expect_part(out, "Usage: name\\x1b[2J\\x9b [option]\n");
+    called = "tools_boot";
     CHECK_INT(run("--version"), 0);
     scratch_expect_part(out, "libmln ");
     CHECK_INT(run("-v"), 0);
