@@ -49,10 +49,11 @@ note_cxx = $(if $(cxx),,@echo 'note: there is no $(CXX); what is for C++ is left
 # a compiler flag it also makes changes of headers seen: Go's build cache knows nothing of those outside a package's folder.
 build_id = $(VERSION)-$(shell cat $(go_sources) capi/*.[ch] capi/exports.so $(BUILD)/include/*.h $(wildcard $(BUILD)/gen/units/*) \
     | sha256sum | cut -c 1-16)
+# The library's own C has these flags from capi/engine.go, so that a Go build without make has them, too. Here they are for Go's.
 hardening = -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 definitions = '-DMLN_PREFIX=\"$(PREFIX)\"' '-DMLN_VERSION=\"$(VERSION)\"' '-DMLN_BUILD=\"$(build_id)\"'
 cgo_env = CGO_CFLAGS="-O2 -g $(hardening) $(gen_include) $(definitions) $(CFLAGS)" CGO_LDFLAGS="-O2 -g $(LDFLAGS)"
-link_flags = -Wl,-soname,$(SONAME) -Wl,-z,relro,-z,now -Wl,-z,defs
+link_flags = -Wl,-soname,$(SONAME) -Wl,-z,defs
 # No path, date or build ID of this checkout goes into the file: the same sources and tools give the same bytes.
 go_build = $(GO) build -trimpath -buildvcs=false
 

@@ -10,7 +10,9 @@
 package main
 
 /*
-#cgo CFLAGS: -std=gnu11 -D_GNU_SOURCE -I${SRCDIR}/../include -Wall -Wextra -fexceptions -fstack-protector-strong
+#cgo CFLAGS: -std=gnu11 -D_GNU_SOURCE -I${SRCDIR}/../include -Wall -Wextra -fexceptions
+#cgo CFLAGS: -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+#cgo LDFLAGS: -Wl,-z,relro -Wl,-z,now
 #cgo LDFLAGS: ${SRCDIR}/exports.so -Wl,--wrap=x_cgo_mmap -Wl,--wrap=x_cgo_munmap
 #include <stdlib.h>
 #include "engine.h"
