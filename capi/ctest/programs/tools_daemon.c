@@ -22,7 +22,8 @@ struct report {
     pid_t pid, session;
     uid_t uid, euid;
     gid_t gid, egid;
-    int groups;
+    int threads, threads_of_other_rights;
+    char rights[1024]; /* as the kernel tells them */
     int null_descriptors;
     int in_daemon;
     int log_is_writable;
@@ -37,6 +38,44 @@ static int is_null_device(int fd)
     return fstat(fd, &status) == 0 && stat("/dev/null", &null_status) == 0 && status.st_rdev == null_status.st_rdev;
 }
 
+/* The ids, groups and capabilities of a thread of this process; "" if it has ended. */
+static void tell_rights(const char *thread, char *text, size_t size)
+{
+    static const char *const keys[] = {"Uid:", "Gid:", "Groups:", "CapPrm:", "CapEff:", "CapAmb:"};
+    char path[300], line[1024];
+    size_t length = 0;
+    FILE *file;
+
+    text[0] = '\0';
+    snprintf(path, sizeof path, "/proc/self/task/%s/status", thread);
+    if ((file = fopen(path, "r")) == NULL)
+        return;
+    while (fgets(line, sizeof line, file) != NULL)
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+            if (strncmp(line, keys[i], strlen(keys[i])) == 0)
+                length += (size_t)snprintf(text + length, size - length, "%s", line);
+    fclose(file);
+    CHECK(length < size);
+}
+
+static void tell_rights_of_threads(struct report *report)
+{
+    DIR *dir = opendir("/proc/self/task");
+    char rights[sizeof report->rights], main_thread[16];
+
+    CHECK(dir != NULL);
+    snprintf(main_thread, sizeof main_thread, "%ld", (long)getpid());
+    tell_rights(main_thread, report->rights, sizeof report->rights);
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        if (entry->d_name[0] == '.')
+            continue;
+        tell_rights(entry->d_name, rights, sizeof rights);
+        report->threads++;
+        report->threads_of_other_rights += *rights != '\0' && strcmp(rights, report->rights) != 0;
+    }
+    closedir(dir);
+}
+
 static void report_to(int fd)
 {
     struct report report;
@@ -49,7 +88,7 @@ static void report_to(int fd)
     report.euid = geteuid();
     report.gid = getgid();
     report.egid = getegid();
-    report.groups = getgroups(0, NULL);
+    tell_rights_of_threads(&report);
     for (int i = 0; i < 3; i++)
         report.null_descriptors += is_null_device(i);
     report.in_daemon = mln_log_in_daemon();
@@ -139,6 +178,32 @@ static void without_daemon_it_stays(void)
     CHECK_INT(report.euid, geteuid());
 }
 
+static int by_number(const void *a, const void *b)
+{
+    gid_t left = *(const gid_t *)a, right = *(const gid_t *)b;
+
+    return (left > right) - (left < right);
+}
+
+/* The account's groups, all of them and no others, and nothing that it would not have by itself. */
+static void expect_rights_of(const struct passwd *account, const struct report *report)
+{
+    unsigned uid = account->pw_uid, gid = account->pw_gid;
+    char text[sizeof report->rights];
+    gid_t groups[64];
+    int count = 64, n;
+
+    CHECK(getgrouplist(account->pw_name, gid, groups, &count) >= 0);
+    qsort(groups, (size_t)count, sizeof *groups, by_number);
+    n = snprintf(text, sizeof text, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nGroups:\t", uid, uid, uid, uid, gid, gid, gid, gid);
+    for (int i = 0; i < count; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "%u ", (unsigned)groups[i]);
+    snprintf(text + n, sizeof text - (size_t)n, "\nCapPrm:\t%016x\nCapEff:\t%016x\nCapAmb:\t%016x\n", 0, 0, 0);
+    CHECK_STR(report->rights, text);
+    CHECK(report->threads > 1); /* the runtime's */
+    CHECK_INT(report->threads_of_other_rights, 0);
+}
+
 /* The account "nobody" for root, one's own for others. */
 static void changes_the_account(const char *daemon_mode)
 {
@@ -158,10 +223,7 @@ static void changes_the_account(const char *daemon_mode)
     if (getuid() != 0)
         return;
 
-    gid_t groups[64];
-    int count = 64;
-    CHECK(getgrouplist(account->pw_name, account->pw_gid, groups, &count) >= 0);
-    CHECK_INT(report.groups, count);
+    expect_rights_of(account, &report);
     static const char *const files[] = {"logs", "logs/app.log", "logs/melon.pid"};
     for (int i = 0; i < 3; i++) {
         struct stat status;
