@@ -28,8 +28,13 @@ func TestHosts(t *testing.T) {
 		says string
 	}{
 		{"without memory files", []string{"memfd"}, 0, ""},
+		{"without memory files in the kernel", []string{"old-memfd"}, 0, ""},
+		{"without seals", []string{"seals"}, 0, ""},
 		{"without executable temporary files", []string{"exec"}, 0, ""},
 		{"without either", []string{"exec", "memfd"}, groupRefused, unusable},
+		{"without either in the kernel", []string{"exec", "old-memfd"}, groupRefused, unusable},
+		{"without seals or executable temporary files", []string{"exec", "seals"}, groupRefused, unusable},
+		{"without a network", []string{"network"}, 0, ""},
 		{"without proc", []string{"proc"}, groupRefused, unusable},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,8 +1,11 @@
 package ctest
 
 import (
+	"bytes"
 	"debug/elf"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -152,5 +155,37 @@ func checkHardened(t *testing.T, path string) {
 		if !imported["__"+name+"_chk"] {
 			t.Errorf("__%s_chk is not imported: the C part, which uses %[1]s, was built without _FORTIFY_SOURCE", name)
 		}
+	}
+}
+
+// TestLibraryKnowsNoNetwork asserts that there is nothing in the library by which it could reach a network: neither functions of the C
+// library, nor Go's, which make their system calls themselves. The names of the latter are in the table that the runtime unwinds by.
+func TestLibraryKnowsNoNetwork(t *testing.T) {
+	path := filepath.Join(libraryDirectory(t), "libmln.so")
+	file, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	symbols, err := file.ImportedSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	network := regexp.MustCompile(`^(socket|connect|bind|listen|accept4?|sendto|getaddrinfo|getnameinfo|gethostby.*|getservby.*|res_.*|dn_.*)$`)
+	for _, symbol := range symbols {
+		if network.MatchString(symbol.Name) {
+			t.Errorf("%s is imported", symbol.Name)
+		}
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(data, []byte("\x00main.engineConfigure\x00")) {
+		t.Error("the names of the Go functions are not to be found")
+	}
+	function := regexp.MustCompile(`\x00(net\.[\w.()*]+|(syscall|golang\.org/x/sys/unix)\.(?i:socket|connect|bind|listen|sendto))\x00`)
+	for _, match := range function.FindAll(data, -1) {
+		t.Errorf("the Go function %s is part of it", bytes.Trim(match, "\x00"))
 	}
 }

@@ -1,12 +1,14 @@
 /*
  * host.c - runs a program on a machine that lacks something: host LACK... -- PROGRAM [ARGUMENT...]
  *
- * A LACK is memfd (memory files are forbidden), proc (no /proc), or exec (nothing on a file system for temporary files may be
- * executed, except in the folders that KEEP names, separated by colons). The last two need a mount namespace; without the
- * permission for one the status is 77.
+ * A LACK is memfd (memory files are forbidden), old-memfd (the kernel knows none), seals (they cannot be sealed), network (who connects, or
+ * wants a socket for the network, is killed), proc (no /proc), or exec (nothing on a file system for temporary files may be executed,
+ * except in the folders that KEEP names, separated by colons). The last two need a mount namespace; without the permission for one
+ * the status is 77.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -16,6 +18,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -35,18 +38,33 @@ static void own_mounts(void)
     insist(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), "mount /");
 }
 
-static void forbid_memfd(void)
+enum { ANY = -1 };
+
+/* A system call, with that value as an argument or with any, is answered so. */
+static void answer(int call, int argument, unsigned value, unsigned action)
 {
+    size_t field = offsetof(struct seccomp_data, args) + sizeof(__u64) * (size_t)(argument == ANY ? 0 : argument);
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, argument == ANY ? 2 : 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)field), /* its lower half: these machines are little-endian */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, action),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {sizeof code / sizeof code[0], code};
 
     insist(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
     insist(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), "seccomp");
+}
+
+static void kill_for_network(void)
+{
+    static const unsigned families[] = {AF_INET, AF_INET6, AF_NETLINK, AF_PACKET};
+
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; ++i)
+        answer(SYS_socket, 0, families[i], SECCOMP_RET_KILL_PROCESS);
+    answer(SYS_connect, ANY, 0, SECCOMP_RET_KILL_PROCESS);
 }
 
 static void forbid_exec(void)
@@ -73,7 +91,13 @@ int main(int argc, char **argv)
 
     for (i = 1; i < argc && strcmp(argv[i], "--") != 0; ++i) {
         if (strcmp(argv[i], "memfd") == 0) {
-            forbid_memfd();
+            answer(SYS_memfd_create, ANY, 0, SECCOMP_RET_ERRNO | EPERM);
+        } else if (strcmp(argv[i], "old-memfd") == 0) {
+            answer(SYS_memfd_create, ANY, 0, SECCOMP_RET_ERRNO | ENOSYS);
+        } else if (strcmp(argv[i], "seals") == 0) {
+            answer(SYS_fcntl, 1, F_ADD_SEALS, SECCOMP_RET_ERRNO | EPERM);
+        } else if (strcmp(argv[i], "network") == 0) {
+            kill_for_network();
         } else if (strcmp(argv[i], "proc") == 0) {
             own_mounts();
             insist(umount2("/proc", MNT_DETACH), "umount /proc");
