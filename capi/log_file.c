@@ -99,7 +99,8 @@ static const char *why(int cause)
 {
     switch (cause) {
         case ELOOP:
-            return "a symbolic link is in the way that is not followed: another account has made it or could have, or it leads in a circle";
+            return "a symbolic link is in the way that is not followed: another account has made it or could have, or it leads "
+                   "in a circle";
         case EMLINK:
             return "it has another name as well, and another account may have given it this one";
         default:

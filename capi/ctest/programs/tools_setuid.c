@@ -1,9 +1,9 @@
 /*
- * In a set-user-ID program of root's nothing that whoever starts it has in his hands counts: not his environment, nor the folder that he
- * starts it in, with the links that he has put there.
+ * In a set-user-ID program of root's nothing counts that whoever starts it has in hand: not the environment, nor the folder in
+ * which it is started, with the links that are there.
  *
- * The program is a copy of this one, which belongs to root, with the bit or without; an account without rights starts it. Root alone can
- * arrange that.
+ * The program is a copy of this one, which belongs to root, with the bit or without; an account without rights starts it. Root alone
+ * can arrange that.
  */
 #include "check.h"
 

@@ -1,10 +1,10 @@
 /*
  * host.c - runs a program on a machine that lacks something: host LACK... -- PROGRAM [ARGUMENT...]
  *
- * A LACK is memfd (memory files are forbidden), old-memfd (the kernel knows none), seals (they cannot be sealed), network (who connects, or
- * wants a socket for the network, is killed), proc (no /proc), or exec (nothing on a file system for temporary files may be executed,
- * except in the folders that KEEP names, separated by colons). The last two need a mount namespace; without the permission for one
- * the status is 77.
+ * A LACK is memfd (memory files are forbidden), old-memfd (the kernel knows none), seals (they cannot be sealed), network (who
+ * connects, or wants a socket for the network, is killed), proc (no /proc), or exec (nothing on a file system for temporary files
+ * may be executed, except in the folders that KEEP names, separated by colons). The last two need a mount namespace; without the
+ * permission for one the status is 77.
  */
 #define _GNU_SOURCE
 #include <errno.h>
