@@ -7,6 +7,7 @@
  */
 #include "check.h"
 
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -186,8 +187,8 @@ int main(int argc, char **argv)
     }
     scratch_make();
     CHECK_INT(statvfs(scratch_dir, &system), 0);
-    if ((system.f_flag & ST_NOSUID) != 0) {
-        printf("left out: %s is on a file system without set-user-ID programs\n", scratch_dir);
+    if ((system.f_flag & ST_NOSUID) != 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0) {
+        printf("left out: there are no set-user-ID programs in %s, or for this process\n", scratch_dir);
         return 0;
     }
     err = strdup(scratch_path("stderr"));
