@@ -165,18 +165,6 @@ static void run(const char *part)
     }
 }
 
-/* How often the text is in the file. */
-static int occurrences(const char *path, const char *part)
-{
-    char *text = scratch_read(path);
-    int n = 0;
-
-    for (char *at = text; (at = strstr(at, part)) != NULL; at += strlen(part))
-        ++n;
-    free(text);
-    return n;
-}
-
 static void write_configuration(const char *path, int n)
 {
     char text[1500];
@@ -218,9 +206,9 @@ int main(int argc, char **argv)
         if (status != 0)
             fprintf(stderr, "the part \"%s\" ended with status %d\n", parts[i].name, status);
         CHECK_INT(status, 0);
-        CHECK_INT(occurrences(scratch_path("stderr"), "defaults"), parts[i].message != NULL);
+        CHECK_INT(scratch_count(scratch_path("stderr"), "defaults"), parts[i].message != NULL);
         if (parts[i].message != NULL)
-            CHECK_INT(occurrences(scratch_path("stderr"), parts[i].message), 1);
+            CHECK_INT(scratch_count(scratch_path("stderr"), parts[i].message), 1);
     }
     return 0;
 }

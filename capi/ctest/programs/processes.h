@@ -72,6 +72,19 @@ CHECK_UNUSED static inline int thread_count(void)
     return count;
 }
 
+/* The number of mappings of this process. */
+CHECK_UNUSED static inline int mapping_count(void)
+{
+    FILE *file = fopen("/proc/self/maps", "r");
+    int c, lines = 0;
+
+    CHECK(file != NULL);
+    while ((c = getc(file)) != EOF)
+        lines += c == '\n';
+    fclose(file);
+    return lines;
+}
+
 /* A line of /proc/PID/status that holds a number, in the given base; pid 0: this process. */
 CHECK_UNUSED static inline unsigned long long status_number(pid_t pid, const char *key, int base)
 {

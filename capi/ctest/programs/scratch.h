@@ -106,6 +106,18 @@ static inline void scratch_expect_part(const char *path, const char *part)
     free(text);
 }
 
+/* How often the file holds this text. */
+static inline int scratch_count(const char *path, const char *part)
+{
+    char *text = scratch_read(path);
+    int n = 0;
+
+    for (const char *at = text; (at = strstr(at, part)) != NULL; at += strlen(part))
+        ++n;
+    free(text);
+    return n;
+}
+
 static inline char *scratch_conf_file(void)
 {
     return scratch_conf_path;

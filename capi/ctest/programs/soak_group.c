@@ -127,21 +127,9 @@ static int check_one(mln_event_t *ev, mln_fork_t *f, void *data)
     return 0;
 }
 
-static int lines_of(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    int c, lines = 0;
-
-    CHECK(file != NULL);
-    while ((c = getc(file)) != EOF)
-        lines += c == '\n';
-    fclose(file);
-    return lines;
-}
-
 static struct holding measure(void)
 {
-    return (struct holding){check_open_descriptors(), thread_count(), lines_of("/proc/self/maps"), status_number(0, "VmRSS", 10)};
+    return (struct holding){check_open_descriptors(), thread_count(), mapping_count(), status_number(0, "VmRSS", 10)};
 }
 
 #define TAKE(which, comparison, now)                             \
