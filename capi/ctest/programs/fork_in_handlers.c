@@ -1,18 +1,23 @@
 /*
- * A fork from inside every kind of handler: dispatch returns in the child, which has a working engine, and goes on in the parent.
+ * A fork from inside every kind of handler, hook and callback that the library calls: dispatch returns in the child, which has a
+ * working engine, and goes on in the parent.
  * deadline: 60s
  */
 #include "check.h"
 #include "mln_fork.h"
+#include "mln_framework.h"
 #include "mln_log.h"
 #include "processes.h"
+#include "scratch.h"
 
 #include <fcntl.h>
 
-enum { REPORT = 3000, TRIGGER, GO };
+enum { REPORT = 3000, TRIGGER };
 
 static pid_t master;
+static mln_event_t *masters_loop; /* for those that are not given one */
 static int forks, reports, later_events;
+static int passes_on; /* this process is a worker that became a master, and what is reported to it concerns the first one */
 static int wire[2];
 
 static void fork_once(mln_event_t *ev)
@@ -97,6 +102,55 @@ static void triggered(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, vo
     CHECK_INT(memcmp(buf, "fork", 4), 0); /* still there, in parent and child */
 }
 
+static void ask_back(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+{
+    (void)udata;
+    CHECK_INT(mln_ipc_master_send_prepare(ev, TRIGGER, buf, len, f_ptr), 0);
+}
+
+/* In a worker, which thereby becomes a master. */
+static void triggered_in_worker(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+{
+    master = getpid();
+    passes_on = 1;
+    CHECK_INT(mln_fork_prepare(), 0);
+    triggered(ev, f_ptr, buf, len, udata);
+}
+
+static int on_reload(void *data)
+{
+    CHECK_PTR(data, &forks);
+    if (masters_loop != NULL && getpid() == master) /* not when the framework loads it first */
+        fork_once(masters_loop);
+    return 0;
+}
+
+static void reload(mln_event_t *ev, void *data)
+{
+    (void)ev;
+    (void)data;
+    CHECK_INT(mln_conf_reload(), 0);
+}
+
+static void log_to_program(mln_log_t *log, mln_log_level_t level, const char *file, const char *func, int line, char *fmt, va_list args)
+{
+    (void)log;
+    (void)level;
+    (void)file;
+    (void)func;
+    (void)line;
+    (void)fmt;
+    (void)args;
+    fork_once(masters_loop);
+}
+
+static void say(mln_event_t *ev, void *data)
+{
+    (void)ev;
+    (void)data;
+    mln_log(error, "there is something to say\n");
+}
+
 static void nothing(mln_event_t *ev, int fd, void *data)
 {
     (void)ev;
@@ -162,11 +216,13 @@ static void reported(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, voi
     (void)udata;
     CHECK_INT(len, 0);
     CHECK_INT(getpid(), master);
-    if (++reports == 1) /* the parent's loop goes on: its timers, too */
+    if (passes_on)
+        CHECK_INT(mln_ipc_worker_send_prepare(ev, REPORT, NULL, 0), 0);
+    else if (++reports == 1) /* the parent's loop goes on: its timers, too */
         CHECK(mln_event_timer_set(ev, 10, NULL, wind_up) != NULL);
 }
 
-/* A worker forked before the loop runs, which sends `trigger` and waits for its end. */
+/* A worker forked before the loop runs, which sends `trigger` and waits for its end, or is made to fork. */
 static void start_first_worker(mln_event_t *ev)
 {
     int result = mln_fork_restart(ev);
@@ -175,13 +231,72 @@ static void start_first_worker(mln_event_t *ev)
     if (result == 0) {
         char text[] = "fork";
         mln_event_t *own = mln_event_new();
+        pid_t self = getpid();
 
         CHECK(own != NULL);
         mln_fork_worker_events_set(own);
         CHECK_INT(mln_ipc_worker_send_prepare(own, TRIGGER, text, 4), 0);
         mln_event_dispatch(own);
-        _exit(2);
+        _exit(getpid() == self ? 2 : run_child(own));
     }
+}
+
+/* In a child that is not a worker yet: it has a worker of its own first. */
+static void fork_while_clearing(void *data)
+{
+    pid_t real_master = master;
+    mln_event_t *ev;
+
+    CHECK_PTR(data, &forks);
+    if (forks > 0)
+        return; /* in the child's child */
+    master = getpid();
+    CHECK_INT(mln_fork_prepare(), 0);
+    CHECK((ev = mln_event_new()) != NULL);
+    fork_once(ev);
+    if (getpid() != master)
+        _exit(run_child(ev));
+    mln_event_dispatch(ev);
+    CHECK_INT(reports, 1);
+    mln_event_free(ev);
+    master = real_master;
+}
+
+/* ---- in the framework ---- */
+
+static int prepare(void)
+{
+    CHECK(mln_conf_hook_set(on_reload, &forks) != NULL);
+    return 0;
+}
+
+static void fork_at_once(mln_event_t *ev)
+{
+    fork_once(ev);
+}
+
+static void reload_by_signal(mln_event_t *ev)
+{
+    masters_loop = ev;
+    CHECK_INT(raise(SIGUSR2), 0);
+}
+
+static void report_at_once(mln_event_t *ev)
+{
+    CHECK(getpid() != master);
+    CHECK_INT(mln_ipc_worker_send_prepare(ev, REPORT, NULL, 0), 0);
+}
+
+static void run_framework(void (*in_master)(mln_event_t *))
+{
+    char *argv[] = {(char *)"self", NULL};
+    struct mln_framework_attr attr = {1, argv, prepare, NULL, in_master, report_at_once};
+    char text[700];
+
+    snprintf(text, sizeof text, "framework \"multiprocess\"; log_path \"%s/log\";", scratch_dir);
+    CHECK_INT(scratch_conf(text), 0);
+    CHECK_INT(mln_framework_init(&attr), 0);
+    CHECK_INT(getpid(), master);
 }
 
 static int run(const char *kind)
@@ -191,9 +306,16 @@ static int run(const char *kind)
     master = getpid();
     mln_log_logger_set(NULL);
     CHECK(mln_ipc_handler_register(REPORT, reported, NULL, NULL, NULL) != NULL);
+    scratch_make();
+    if (strcmp(kind, "master_process") == 0 || strcmp(kind, "reload by signal") == 0) {
+        run_framework(strcmp(kind, "master_process") == 0 ? fork_at_once : reload_by_signal);
+        CHECK_INT(reports, 1);
+        return 0;
+    }
     CHECK_INT(mln_fork_prepare(), 0);
     CHECK_INT(pipe(wire), 0);
     CHECK((ev = mln_event_new()) != NULL);
+    masters_loop = ev;
     if (strcmp(kind, "RECV") == 0) {
         CHECK_INT(write(wire[1], "x", 1), 1);
         CHECK_INT(mln_event_fd_set(ev, wire[0], M_EV_RECV | M_EV_NONBLOCK, M_EV_UNLIMITED, &forks, on_fd), 0);
@@ -201,6 +323,9 @@ static int run(const char *kind)
         CHECK_INT(mln_event_fd_set(ev, wire[1], M_EV_SEND | M_EV_NONBLOCK, M_EV_UNLIMITED, &forks, on_fd), 0);
     } else if (strcmp(kind, "SEND once") == 0) {
         CHECK_INT(mln_event_fd_set(ev, wire[1], M_EV_SEND | M_EV_NONBLOCK | M_EV_ONESHOT, M_EV_UNLIMITED, &forks, on_fd), 0);
+    } else if (strcmp(kind, "ERROR") == 0) {
+        CHECK_INT(close(wire[0]), 0);
+        CHECK_INT(mln_event_fd_set(ev, wire[1], M_EV_ERROR | M_EV_NONBLOCK, M_EV_UNLIMITED, &forks, on_fd), 0);
     } else if (strcmp(kind, "fd timeout") == 0) {
         CHECK_INT(mln_event_fd_set(ev, wire[0], M_EV_RECV | M_EV_NONBLOCK, 5, NULL, never), 0);
         mln_event_fd_timeout_handler_set(ev, wire[0], &forks, on_fd_timeout);
@@ -214,6 +339,20 @@ static int run(const char *kind)
     } else if (strcmp(kind, "message") == 0) {
         CHECK_INT(mln_fork_master_ipc_handler_set(TRIGGER, triggered, NULL), 0);
         start_first_worker(ev);
+    } else if (strcmp(kind, "message to a worker") == 0) {
+        CHECK_INT(mln_fork_master_ipc_handler_set(TRIGGER, ask_back, NULL), 0);
+        CHECK_INT(mln_fork_worker_ipc_handler_set(TRIGGER, triggered_in_worker, NULL), 0);
+        start_first_worker(ev);
+    } else if (strcmp(kind, "reload") == 0) {
+        CHECK_INT(scratch_conf("value 1;"), 0);
+        CHECK(mln_conf_hook_set(on_reload, &forks) != NULL);
+        CHECK(mln_event_timer_set(ev, 5, NULL, reload) != NULL);
+    } else if (strcmp(kind, "logger") == 0) {
+        mln_log_logger_set(log_to_program);
+        CHECK(mln_event_timer_set(ev, 5, NULL, say) != NULL);
+    } else if (strcmp(kind, "clear handler") == 0) {
+        mln_fork_resource_clear_handler_set(fork_while_clearing, &forks);
+        CHECK(mln_event_timer_set(ev, 5, &forks, on_timer) != NULL);
     } else if (strcmp(kind, "iterate") == 0) {
         start_first_worker(ev);
         CHECK(mln_event_timer_set(ev, 5, &forks, iterate) != NULL);
@@ -226,15 +365,15 @@ static int run(const char *kind)
     if (getpid() != master)
         return run_child(ev);
     CHECK_INT(reports, 1);
-    CHECK(forks > 0);
     mln_event_free(ev);
     return 0;
 }
 
 int main(int argc, char **argv)
 {
-    static const char *const kinds[] = {"RECV", "SEND", "SEND once", "fd timeout", "timer", "callback", "signal",
-                                        "message", "iterate", "nested dispatch"};
+    static const char *const kinds[] = {"RECV", "SEND", "SEND once", "ERROR", "fd timeout", "timer", "callback", "signal",
+                                        "message", "message to a worker", "iterate", "nested dispatch", "reload", "logger",
+                                        "clear handler", "master_process", "reload by signal"};
 
     if (argc > 1)
         return run(argv[1]);
