@@ -11,6 +11,7 @@
 #include <linux/sockios.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 
 #include "mln_event.h"
 #include "mln_fork.h"
@@ -273,6 +274,15 @@ CHECK_UNUSED static inline long memory_kib(const char *field)
     fclose(status);
     CHECK(kib >= 0);
     return kib;
+}
+
+/* Milliseconds of CPU that all threads of this process have used. */
+CHECK_UNUSED static inline long cpu_ms(void)
+{
+    struct rusage used;
+
+    CHECK_INT(getrusage(RUSAGE_SELF, &used), 0);
+    return (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000 + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000;
 }
 
 #endif
