@@ -1,6 +1,6 @@
 /*
  * With ipc_queue_limit in the configuration, sending to a worker that does not read is refused with EAGAIN when so much
- * is queued, and possible again when it reads; a message larger than the limit goes alone.
+ * is queued, and possible again when it reads; a message larger than the limit goes alone. What is refused costs no memory.
  */
 #include "ipc.h"
 
@@ -8,16 +8,21 @@
 
 #include "framework.h"
 
-enum { LOAD = 2000, COUNT, READY, LIMIT = 1000000, SIZE = 30000, HEADER = 8 };
+enum { LOAD = 2000, COUNT, READY, LIMIT = 1000000, SIZE = 30000, HEADER = 8, REFUSED = 1000 };
 
 static int sent, got, rounds;
+static char larger[3 * LIMIT];
 static mln_fork_t *worker_of_master;
 
 /* Sends until it is refused. */
 static void send_all(mln_event_t *ev, mln_fork_t *f)
 {
     static char payload[SIZE];
+    long memory;
     int result;
+
+    fill(larger, sizeof larger, 0);
+    memory = memory_kib("VmRSS");
 
     for (int i = 0; i < 2 * LIMIT / SIZE; ++i) {
         fill(payload, SIZE, (uint64_t)sent);
@@ -31,8 +36,11 @@ static void send_all(mln_event_t *ev, mln_fork_t *f)
     CHECK_INT(errno, EAGAIN);
     CHECK(bytes_to_send(&f->conn) > LIMIT - SIZE - HEADER);
     /* A smaller one may fit still, and one of any size does not. */
-    CHECK_INT(mln_ipc_master_send_prepare(ev, LOAD, payload, LIMIT, f), -1);
-    CHECK_INT(errno, EAGAIN);
+    for (int i = 0; i < REFUSED; ++i) {
+        CHECK_INT(mln_ipc_master_send_prepare(ev, LOAD, larger, i % 2 == 0 ? LIMIT : SIZE, f), -1);
+        CHECK_INT(errno, EAGAIN);
+    }
+    CHECK(memory_kib("VmRSS") <= memory + 2 * LIMIT / 1024);
 }
 
 /* The loop has written what the socket takes; there is room again, but for that much only. */
@@ -83,7 +91,6 @@ static void worker_count_asked(mln_event_t *ev, void *f, void *buf, mln_u32_t le
 
 static void on_count(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
 {
-    static char larger[3 * LIMIT];
     int n;
 
     (void)udata;
