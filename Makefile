@@ -102,8 +102,10 @@ test: all check ## Run all checks and tests: Go (core under the race detector) a
 
 ctest = $(cgo_env) MLN_LIBDIR=$(abspath $(BUILD))/lib $(GO) test -count=1 -timeout 0 ./capi/ctest -run
 
-faults: lib ## Have the kernel refuse every system call of a group's life, one after another; takes a quarter of an hour.
-	MLN_FAULTS=all $(ctest) '^TestRefusedCalls$$'
+FAULTS ?= all
+
+faults: lib ## Have the kernel refuse every system call of a group's life, one after another, or any of them for FAULTS=2m; all take half an hour.
+	MLN_FAULTS=$(FAULTS) $(ctest) '^TestRefusedCalls$$' -v
 
 SOAKTIME ?= 1m
 FORKS ?= 10000
@@ -156,6 +158,7 @@ help: ## List the targets and options.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-11s %s\n", $$1, $$2 }'
 	@echo 'Options: PREFIX=DIR (now $(PREFIX)), DESTDIR=DIR, BUILD=DIR (now $(BUILD)), CC, CFLAGS, LDFLAGS, GOARCH,'
 	@echo '         FUZZTIME=TIME (of each fuzz test, now $(FUZZTIME)),'
+	@echo '         FAULTS=TIME (of make faults, now $(FAULTS)),'
 	@echo '         SOAKTIME=TIME (of make soak, now $(SOAKTIME)), FORKS=NUMBER (of make storm, now $(FORKS)),'
 	@echo '         IPC_HANDLERS="DIR..." (folders of messages kept outside this repository),'
 	@echo '         MELON_LINK=1 (installs the name libmelon.so too, for programs that link -lmelon).'

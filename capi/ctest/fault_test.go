@@ -4,12 +4,14 @@ package ctest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,19 +30,20 @@ const (
 	stop
 )
 
-func (p phase) String() string {
-	return []string{"none", "start", "fork", "spawn", "restart", "traffic", "reload", "stop"}[p]
-}
+var phaseNames = []string{"none", "start", "fork", "spawn", "restart", "traffic", "reload", "stop"}
+
+func (p phase) String() string { return phaseNames[p] }
 
 // A refusal is a system call, by its name in testdata/fault.c, and an error that the kernel may have it fail with. "malloc" is an
 // allocation of the library, by its C part or by cgo; see testdata/fault_malloc.c.
 type refusal struct {
 	call  string
 	errno syscall.Errno
-	// in names the phases in which the first such call is refused by a plain go test. All phases and all calls: MLN_FAULTS=all.
+	// in names the phases in which the first such call is refused by a plain go test, and in which there must be one. For all phases
+	// and all calls, or others, see TestRefusedCalls.
 	in []phase
-	// fatal tells that the C library or the runtime of Go cannot go on without this call, by design and not to be helped from
-	// here, and by what it says a process that ends so can be told from one that crashed.
+	// fatal are the words of the C library, its loader and the runtime of Go when they cannot go on without this call, by design and
+	// not to be helped from here. A process, also the master, may end with them.
 	fatal string
 	// runtime is how many descriptors the runtime of Go may leave open when this call fails while it starts: it opens two files of
 	// the control group, and keeps the first if it does not get the second.
@@ -49,101 +52,231 @@ type refusal struct {
 	silent bool
 }
 
+// What a process says that cannot get memory, or a thread.
+const (
+	noThread   = `runtime/cgo: pthread_create failed: |runtime/cgo: out of memory in thread_start`
+	noMallocGo = `runtime: C malloc failed|runtime/cgo: malloc failed: `
+	noMapping  = `fatal error: runtime: (out of memory|cannot allocate memory|cannot reserve arena virtual address space)|` +
+		`fatal error: (out of memory|failed to reserve page summary memory)|` +
+		`error while loading shared libraries: .*(cannot allocate|cannot map|failed to map|Cannot allocate)`
+)
+
 var refusals = []refusal{
 	{call: "fork", errno: syscall.EAGAIN, in: []phase{start, fork, spawn, restart}},
 	{call: "fork", errno: syscall.ENOMEM},
 	{call: "execve", errno: syscall.ENOMEM, in: []phase{spawn, restart}},
 	{call: "execve", errno: syscall.EACCES},
 	{call: "socketpair", errno: syscall.EMFILE, in: []phase{start, spawn, restart}},
+	{call: "socketpair", errno: syscall.ENFILE},
 	{call: "socketpair", errno: syscall.ENOBUFS},
+	{call: "setsockopt", errno: syscall.ENOBUFS, in: []phase{start, restart}},
+	{call: "shutdown", errno: syscall.ENOBUFS, in: []phase{stop}},
 	{call: "pipe2", errno: syscall.EMFILE, in: []phase{spawn}},
+	{call: "pipe2", errno: syscall.ENFILE},
 	{call: "memfd_create", errno: syscall.EMFILE, in: []phase{start}},
-	{call: "memfd_create", errno: syscall.EPERM, in: []phase{restart}},
+	{call: "memfd_create", errno: syscall.ENFILE},
+	{call: "memfd_create", errno: syscall.ENOMEM},
+	{call: "memfd_create", errno: syscall.EPERM, in: []phase{start}},
 	{call: "sendfile", errno: syscall.EIO, in: []phase{start}},
+	{call: "pwrite", errno: syscall.ENOSPC, in: []phase{start}},
 	{call: "openat", errno: syscall.EMFILE, in: []phase{reload}, runtime: 1},
 	{call: "openat", errno: syscall.ENFILE, runtime: 1},
 	{call: "fstat", errno: syscall.ENOMEM},
 	{call: "fcntl", errno: syscall.EPERM, in: []phase{restart}},
-	{call: "epoll_create", errno: syscall.EMFILE, in: []phase{start, fork, restart}},
+	{call: "ioctl", errno: syscall.EINVAL, in: []phase{restart}},
+	{call: "dup", errno: syscall.EBUSY, in: []phase{reload}},
+	{call: "dup", errno: syscall.EMFILE},
+	{call: "close_range", errno: syscall.ENOSYS, in: []phase{spawn}},
+	{call: "close_range", errno: syscall.ENOMEM},
+	{call: "epoll_create", errno: syscall.EMFILE, in: []phase{start, spawn, restart}},
+	{call: "epoll_create", errno: syscall.ENFILE},
 	{call: "epoll_create", errno: syscall.ENOMEM},
 	{call: "epoll_ctl", errno: syscall.ENOMEM, in: []phase{start, fork, spawn, restart, traffic}},
 	{call: "epoll_ctl", errno: syscall.ENOSPC},
+	{call: "epoll_ctl", errno: syscall.EPERM},
 	{call: "epoll_wait", errno: syscall.EINTR, in: []phase{start, traffic, stop}},
 	{call: "eventfd", errno: syscall.EMFILE, in: []phase{start, restart}},
+	{call: "eventfd", errno: syscall.ENFILE},
+	{call: "eventfd", errno: syscall.ENOMEM},
 	{call: "timerfd_create", errno: syscall.EMFILE, in: []phase{start}},
+	{call: "timerfd_create", errno: syscall.ENOMEM},
 	{call: "poll", errno: syscall.EINTR, in: []phase{spawn}},
+	{call: "poll", errno: syscall.ENOMEM},
 	{call: "read", errno: syscall.EINTR, in: []phase{reload}},
 	{call: "read", errno: syscall.EIO},
+	{call: "pread", errno: syscall.EIO, in: []phase{start}},
 	{call: "recv", errno: syscall.EINTR, in: []phase{start, traffic}},
 	{call: "recv", errno: syscall.EAGAIN, in: []phase{traffic}},
 	{call: "recv", errno: syscall.ENOMEM, in: []phase{start, traffic}},
 	{call: "recv", errno: syscall.ENOBUFS},
-	{call: "recv", errno: syscall.ECONNRESET, in: []phase{traffic}, silent: true},
+	{call: "recv", errno: syscall.ECONNRESET, in: []phase{traffic, stop}, silent: true},
 	{call: "send", errno: syscall.EINTR, in: []phase{traffic}},
 	{call: "send", errno: syscall.EAGAIN, in: []phase{start, traffic}},
 	{call: "send", errno: syscall.ENOBUFS, in: []phase{traffic}},
 	{call: "send", errno: syscall.ENOMEM},
-	{call: "send", errno: syscall.EPIPE, in: []phase{traffic}},
+	{call: "send", errno: syscall.EPIPE, in: []phase{traffic, stop}},
 	{call: "send", errno: syscall.ECONNRESET},
 	{call: "write", errno: syscall.EINTR},
 	{call: "write", errno: syscall.EAGAIN},
 	{call: "write", errno: syscall.ENOSPC, in: []phase{restart}},
+	{call: "write", errno: syscall.EPIPE},
 	{call: "pidfd_open", errno: syscall.EMFILE, in: []phase{start, fork, spawn, restart}},
+	{call: "pidfd_open", errno: syscall.ENFILE},
+	{call: "pidfd_open", errno: syscall.ENOMEM},
 	{call: "pidfd_open", errno: syscall.ENOSYS},
 	{call: "waitid", errno: syscall.EINTR, in: []phase{restart, stop}},
-	{call: "mprotect", errno: syscall.ENOMEM},
-	{call: "madvise", errno: syscall.ENOMEM},
-	{call: "mmap", errno: syscall.ENOMEM, in: []phase{fork}, fatal: `fatal error: |runtime: |error while loading shared libraries`},
-	{call: "malloc", errno: syscall.ENOMEM, in: []phase{fork, spawn, restart, traffic, reload},
-		fatal: `runtime/cgo: out of memory in thread_start|runtime: C malloc failed|pthread_create failed`},
-	{call: "thread", errno: syscall.EAGAIN, in: []phase{start}, fatal: `runtime/cgo: pthread_create failed`},
+	{call: "brk", errno: syscall.ENOMEM, in: []phase{spawn}},
+	{call: "munmap", errno: syscall.ENOMEM, in: []phase{start}},
+	{call: "mprotect", errno: syscall.ENOMEM, in: []phase{start}, fatal: noThread + "|" + noMapping},
+	{call: "madvise", errno: syscall.ENOMEM, in: []phase{start}},
+	{call: "mmap", errno: syscall.ENOMEM, in: []phase{fork}, fatal: noMapping + "|" + noThread + "|" + noMallocGo},
+	{call: "malloc", errno: syscall.ENOMEM, in: []phase{fork, spawn, restart, traffic, reload}, fatal: noThread + "|" + noMallocGo},
+	{call: "thread", errno: syscall.EAGAIN, in: []phase{start}, fatal: noThread},
 }
 
 // TestRefusedCalls has the kernel refuse one system call after another to a group of processes, the first of a phase of its life,
 // then the second, and so on until a run passes in which there was no such call. See programs/fault_group.c for what must hold.
+//
+// A plain go test refuses the first call in some phases. MLN_FAULTS=all refuses all, but of more than 16 ever fewer, a time such as
+// MLN_FAULTS=2m any that chance chooses, and MLN_FAULTS=send/EPIPE/traffic/7 this one alone.
 func TestRefusedCalls(t *testing.T) {
-	all := os.Getenv("MLN_FAULTS") == "all"
-	if all && testing.Short() {
-		t.Fatal("MLN_FAULTS=all takes long, and -short does not")
+	mode := os.Getenv("MLN_FAULTS")
+	if mode != "" && testing.Short() {
+		t.Fatal("MLN_FAULTS asks for what takes long, and -short does not")
 	}
-	dir := t.TempDir()
-	injector, group := filepath.Join(dir, "fault"), filepath.Join(dir, "group")
-	if err := compile(injector, []string{filepath.Join("testdata", "fault.c")}); err != nil {
-		t.Fatal(err)
-	}
-	if err := compile(injector+".so", []string{filepath.Join("testdata", "fault_malloc.c")}, "-shared", "-fPIC"); err != nil {
-		t.Fatal(err)
-	}
-	if err := compile(group, []string{filepath.Join(programs, "fault_group.c")}, libraryFlags(t)...); err != nil {
-		t.Fatal(err)
-	}
-	untouched := (&faultRun{refusal: refusals[0], phase: start}).do(t, injector, group)
-	if untouched.err != nil {
-		t.Fatalf("without a fault: %v\n%s", untouched.err, untouched.output)
-	}
-	for _, refused := range refusals {
-		for phase := start; phase <= stop; phase++ {
-			if !all && !slices.Contains(refused.in, phase) {
-				continue
-			}
-			t.Run(fmt.Sprintf("%s/%s/%v", refused.call, errnoName(refused.errno), phase), func(t *testing.T) {
+	f := newFaults(t)
+	switch limit, err := time.ParseDuration(mode); {
+	case mode == "", mode == "all":
+		for _, refused := range refusals {
+			t.Run(refused.call+"/"+errnoName(refused.errno), func(t *testing.T) {
 				t.Parallel()
-				runs := 0
-				for number := 1; ; number = following(number) {
-					run := &faultRun{refusal: refused, phase: phase, number: number, descriptors: untouched.descriptors}
-					run.do(t, injector, group)
-					runs++
-					if run.err != nil {
-						t.Errorf("when %s number %d fails: %v\n%s", refused.call, number, run.err, run.output)
-					}
-					if !all || run.calls < number {
-						break
-					}
+				if mode == "" {
+					f.first(t, refused)
+				} else {
+					f.every(t, refused)
 				}
-				t.Logf("%d runs", runs)
 			})
 		}
+	case err == nil:
+		f.random(t, limit)
+	default:
+		f.one(t, mode)
 	}
+}
+
+// faults runs the group with one call refused.
+type faults struct {
+	injector, group string
+	usual           summary // of a run without a fault
+}
+
+func newFaults(t *testing.T) *faults {
+	dir := t.TempDir()
+	f := &faults{injector: filepath.Join(dir, "fault"), group: filepath.Join(dir, "group")}
+	if err := compile(f.injector, []string{filepath.Join("testdata", "fault.c")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := compile(f.injector+".so", []string{filepath.Join("testdata", "fault_malloc.c")}, "-shared", "-fPIC"); err != nil {
+		t.Fatal(err)
+	}
+	if err := compile(f.group, []string{filepath.Join(programs, "fault_group.c")}, libraryFlags(t)...); err != nil {
+		t.Fatal(err)
+	}
+	usual := f.refuse(t, refusals[0], start, 0)
+	if usual.err != nil {
+		t.Fatalf("without a fault: %v\n%s", usual.err, usual.output)
+	}
+	f.usual = usual.summary
+	return f
+}
+
+// refuse has the call of that number fail, 0 being none, and fails the test if the group does not do as it must.
+func (f *faults) refuse(t *testing.T, refused refusal, in phase, number int) *faultRun {
+	run := &faultRun{refusal: refused, phase: in, number: number, usual: f.usual}
+	run.do(t, f.injector, f.group)
+	if run.err != nil {
+		t.Errorf("when %s number %d fails with %s in %v (MLN_FAULTS=%s/%s/%v/%d): %v\n%s", refused.call, number, errnoName(refused.errno),
+			in, refused.call, errnoName(refused.errno), in, number, run.err, run.output)
+	}
+	return run
+}
+
+func (f *faults) first(t *testing.T, refused refusal) {
+	for _, in := range refused.in {
+		if run := f.refuse(t, refused, in, 1); run.calls == 0 && run.err == nil {
+			t.Errorf("there is no %s in %v, so that nothing is tested there", refused.call, in)
+		}
+	}
+}
+
+func (f *faults) every(t *testing.T, refused refusal) {
+	runs, calls := 0, 0
+	for in := start; in <= stop; in++ {
+		for number := 1; ; number = following(number) {
+			run := f.refuse(t, refused, in, number)
+			runs++
+			if run.calls < number {
+				calls += run.calls
+				break
+			}
+		}
+	}
+	if calls == 0 {
+		t.Errorf("there is no %s at all, so that nothing is tested", refused.call)
+	}
+	t.Logf("%d runs, %d calls", runs, calls)
+}
+
+// random refuses calls for so long, every one of a kind and phase as likely as the others.
+func (f *faults) random(t *testing.T, limit time.Duration) {
+	type kind struct {
+		call string
+		in   phase
+	}
+	calls := map[kind]int{} // how many there were
+	var lock sync.Mutex
+	runs, end := 0, time.Now().Add(limit)
+	var group sync.WaitGroup
+	for range cap(slots) {
+		group.Go(func() {
+			for time.Now().Before(end) {
+				refused, in := refusals[rand.IntN(len(refusals))], start+phase(rand.IntN(int(stop)))
+				lock.Lock()
+				n, known := calls[kind{refused.call, in}]
+				lock.Unlock()
+				number := 1
+				if known && n == 0 {
+					continue
+				} else if known {
+					number = 1 + rand.IntN(n)
+				}
+				run := f.refuse(t, refused, in, number)
+				lock.Lock()
+				calls[kind{refused.call, in}] = max(n, run.calls)
+				runs++
+				lock.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	t.Logf("%d runs", runs)
+}
+
+// one refuses the call that is told in words.
+func (f *faults) one(t *testing.T, words string) {
+	part := strings.Split(words, "/")
+	if len(part) == 4 {
+		number, err := strconv.Atoi(part[3])
+		in := slices.Index(phaseNames, part[2])
+		for _, refused := range refusals {
+			if err == nil && in > 0 && refused.call == part[0] && errnoName(refused.errno) == part[1] {
+				run := f.refuse(t, refused, phase(in), number)
+				t.Logf("%d calls\n%s", run.calls, run.output)
+				return
+			}
+		}
+	}
+	t.Fatalf("MLN_FAULTS is %q, but it must be \"all\", a time as in 2m, or a refusal as in send/EPIPE/traffic/7", words)
 }
 
 // following is the number of the call to be refused after this one: every one of the first, and some of many.
@@ -158,7 +291,7 @@ func errnoName(errno syscall.Errno) string {
 	for name, value := range map[string]syscall.Errno{"EMFILE": syscall.EMFILE, "ENFILE": syscall.ENFILE, "ENOMEM": syscall.ENOMEM,
 		"EAGAIN": syscall.EAGAIN, "EINTR": syscall.EINTR, "EPIPE": syscall.EPIPE, "ECONNRESET": syscall.ECONNRESET,
 		"EPERM": syscall.EPERM, "ENOBUFS": syscall.ENOBUFS, "EACCES": syscall.EACCES, "ENOSPC": syscall.ENOSPC,
-		"ENOSYS": syscall.ENOSYS, "EIO": syscall.EIO} {
+		"ENOSYS": syscall.ENOSYS, "EIO": syscall.EIO, "EINVAL": syscall.EINVAL, "EBUSY": syscall.EBUSY} {
 		if value == errno {
 			return name
 		}
@@ -166,79 +299,131 @@ func errnoName(errno syscall.Errno) string {
 	panic(errno)
 }
 
+// A summary is what the group tells of itself at its end.
+type summary struct {
+	refused, ended, reloads int // what had to be tried again: by the program, workers, reloads
+	unanswered              int // messages of the last words
+	descriptors, mappings   int // of the master, at the end
+	inWorker, inProgram     int // descriptors of the workers
+}
+
 // A faultRun is one run of the group.
 type faultRun struct {
 	refusal
-	phase       phase
-	number      int // of the call that is refused; 0: none
-	descriptors int // that an untouched run has at its end; 0: any number
-	calls       int // how many there were
-	output      string
-	err         error
+	phase  phase
+	number int     // of the call that is refused; 0: none
+	usual  summary // of a run without a fault; zero in that one itself
+	summary
+	calls  int // how many there were
+	output string
+	err    error
 }
 
-const faultDeadline = 40 * time.Second
+const (
+	faultDeadline = 40 * time.Second
+	// mappingsMore is how many mappings more than usual the master may have: a thread or two of the runtime of Go, of which each has
+	// four, and the allocators of the C library and of Go, which move.
+	mappingsMore = 16
+	// linesMost is how many lines of the log may tell one cause: those of the process in which a call failed and of its master.
+	linesMost = 3
+	// exitRuntime and exitAborted are how the runtime of Go ends a process that cannot go on, exitLoader how the dynamic loader does.
+	exitRuntime, exitAborted, exitLoader = 2, 128 + 6, 127
+)
 
 var (
 	callsLine   = regexp.MustCompile(`(?m)^fault: (\d+) calls$`)
-	summaryLine = regexp.MustCompile(`(?m)^refused=(\d+) ended=(\d+) reloads=(\d+) descriptors=(\d+)$`)
+	summaryLine = regexp.MustCompile(`(?m)^refused=.*$`)
+	logLine     = regexp.MustCompile(`(?m)^(log: )?(\d\d/\d\d/\d{4} \d\d:\d\d:\d\d UTC (?:REPORT|WARN|ERROR): .*PID:\d+ (.*))$`)
 )
 
-func (r *faultRun) do(t *testing.T, injector, group string) *faultRun {
+func (r *faultRun) do(t *testing.T, injector, group string) {
 	j := job{Path: injector, Deadline: faultDeadline,
 		Args: []string{r.call, errnoName(r.errno), strconv.Itoa(int(r.phase)), strconv.Itoa(r.number), group}}
 	if r.call == "malloc" {
 		j = job{Path: group, Deadline: faultDeadline,
 			Env: []string{"LD_PRELOAD=" + injector + ".so", fmt.Sprintf("FAULT_MALLOC=%d:%d", r.phase, r.number)}}
 	}
-	var result outcome
-	var files error
-	result, r.output, files = j.run(t)
+	result, output, files := j.run(t)
+	r.output = output
 	if files != nil && result.Status == "" {
 		r.err = files
-		return r
+		return
 	}
 	if line := callsLine.FindStringSubmatch(r.output); line != nil {
 		r.calls, _ = strconv.Atoi(line[1])
 	}
-	unhelped := r.fatal != "" && regexp.MustCompile(r.fatal).MatchString(r.output)
-	said := unhelped || strings.Contains(strings.ToLower(r.output), r.errno.Error()) ||
-		r.errno == syscall.ENOMEM && regexp.MustCompile(`no memory|out of memory`).MatchString(r.output)
+	fatal := r.fatal != "" && regexp.MustCompile(r.fatal).MatchString(r.output)
+	lines := r.causes()
 	switch {
 	case result.TimedOut:
 		r.err = fmt.Errorf("the group hangs")
+	case len(result.Survivors) > 0:
+		r.err = result.verdict(result.Exit, faultDeadline)
+	case len(lines) > linesMost:
+		r.err = fmt.Errorf("the log tells the cause %d times:\n\t%s", len(lines), strings.Join(lines, "\n\t"))
 	case result.Exit == groupRefused && r.phase == start && r.number > 0:
-		if !said {
-			r.err = fmt.Errorf("the group does not start, and nobody says %q", r.errno.Error())
+		if len(lines) == 0 && !fatal {
+			r.err = fmt.Errorf("the group does not start, and the log does not say %q", r.errno.Error())
 		}
 	case result.Exit == 0:
-		r.err = r.judge(said)
+		r.err = r.judge(len(lines) > 0 || fatal)
 		if r.err == nil {
 			r.err = files
 		}
-	case unhelped:
+	case fatal && slices.Contains([]int{exitRuntime, exitAborted, exitLoader}, endOf(result)):
+		r.calls = max(r.calls, r.number) // it was not there to count them
 	default:
 		r.err = result.verdict(0, faultDeadline)
 	}
-	return r
 }
 
-// judge looks at a run that has come to a good end.
+// endOf is the exit status of the group, or 128 and the signal that ended it.
+func endOf(result outcome) int {
+	if strings.HasPrefix(result.Status, "signal: aborted") {
+		return exitAborted
+	}
+	return result.Exit
+}
+
+// causes are the lines of the log, in the file and on standard error, that tell the cause; those on both are told once.
+func (r *faultRun) causes() []string {
+	cause := regexp.MustCompile("(?i)" + regexp.QuoteMeta(r.errno.Error()))
+	if r.errno == syscall.ENOMEM {
+		cause = regexp.MustCompile("(?i)cannot allocate memory|no memory|out of memory")
+	}
+	var found []string
+	inFile := map[string]bool{}
+	for _, ofFile := range []bool{true, false} {
+		for _, line := range logLine.FindAllStringSubmatch(r.output, -1) {
+			if (line[1] != "") == ofFile && cause.MatchString(line[3]) && !(inFile[line[2]] && !ofFile) {
+				inFile[line[2]] = inFile[line[2]] || ofFile
+				found = append(found, line[2])
+			}
+		}
+	}
+	return found
+}
+
+// judge looks at a run that has come to a good end, and of which the log has said the cause or not.
 func (r *faultRun) judge(said bool) error {
-	line := summaryLine.FindStringSubmatch(r.output)
-	if line == nil {
-		return fmt.Errorf("the group has not told how it went")
+	s := &r.summary
+	_, err := fmt.Sscanf(summaryLine.FindString(r.output),
+		"refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d in-worker=%d in-program=%d", &s.refused, &s.ended,
+		&s.reloads, &s.unanswered, &s.descriptors, &s.mappings, &s.inWorker, &s.inProgram)
+	again := s.refused + s.ended + s.reloads + s.unanswered
+	switch {
+	case err != nil:
+		return fmt.Errorf("the group has not told how it went: %w", err)
+	case again > 0 && r.errno == syscall.EINTR:
+		return fmt.Errorf("an interrupted call was not just made again: %+v", *s)
+	case again > 0 && (r.number == 0 || !said && !r.silent):
+		return fmt.Errorf("something was tried again, and the log does not say %q: %+v", r.errno.Error(), *s)
+	case r.number == 0:
+		return nil
+	case s.descriptors > r.usual.descriptors+r.runtime, s.inWorker > r.usual.inWorker+r.runtime, s.inProgram > r.usual.inProgram+r.runtime:
+		return fmt.Errorf("more descriptors are open than without a fault: %+v, usually %+v", *s, r.usual)
+	case s.mappings > r.usual.mappings+mappingsMore:
+		return fmt.Errorf("there are more mappings than without a fault: %+v, usually %+v", *s, r.usual)
 	}
-	var n [4]int
-	for i := range n {
-		n[i], _ = strconv.Atoi(line[i+1])
-	}
-	if n[0]+n[1]+n[2]-1 > 0 && !said && !r.silent {
-		return fmt.Errorf("something was tried again, and nobody says %q", r.errno.Error())
-	}
-	if r.descriptors > 0 && n[3] > r.descriptors+r.runtime {
-		return fmt.Errorf("%d descriptors are open at the end, %d without a fault", n[3], r.descriptors)
-	}
-	r.descriptors = n[3]
 	return nil
 }

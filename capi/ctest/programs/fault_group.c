@@ -4,7 +4,7 @@
  * passes at the first try.
  *
  * What must hold whatever fails: what was accepted arrives once and in order as long as both ends live, the group is complete
- * in the end, and no process and no descriptor is left. A start that is refused says so by its result, which makes the status 3.
+ * in the end, and no process, descriptor or mapping is left. A start that is refused says so by its result, which makes the status 3.
  * deadline: 40s
  */
 #include "check.h"
@@ -15,22 +15,22 @@
 
 #include <sys/prctl.h>
 
-enum { HELLO = 3000, NUMBERED, ECHOED, VALUE };
-enum { WORKERS = 2, MESSAGES = 40, SMALL = 100, LARGE = 150000, LIVES_MAX = 200, REFUSED = 3, REFUSALS_MAX = 20 };
+enum { HELLO = 3000, NUMBERED, ECHOED, STATE };
+enum { WORKERS = 2, MESSAGES = 40, LAST_WORDS = 10, SMALL = 100, LARGE = 150000, LIVES_MAX = 200, REFUSED = 3, REFUSALS_MAX = 20 };
 
 /* See testdata/fault.c. */
-enum { FAULT_PHASE = 0x6d6c6e00 };
+enum { FAULT_PHASE = 0x6d6c6e00, FAULT_SPARED = 0x80, FAULT_EXPOSED };
 enum phase { NONE, START, FORK, SPAWN, RESTART, TRAFFIC, RELOAD, STOP };
 
-struct hello {
-    int value;
-    int program;
+/* What a worker tells of itself: at first, and when it has been sent all messages or a configuration. */
+struct state {
+    int value, program, descriptors;
 };
 
 /* A life of a worker, as the master knows it. */
 struct life {
     pid_t pid;
-    struct hello hello;
+    struct state state;
     unsigned sent, echoed;
     int killed;
 };
@@ -38,15 +38,23 @@ struct life {
 static struct life lives[LIVES_MAX];
 static int life_count, step, refused, killed, reloads;
 static long long next_reload;
+static unsigned messages = MESSAGES; /* that each worker is to be sent */
 static enum phase current;
 static pid_t master;
 static mln_event_t *loop;
 static char *log_path, *program;
+static int is_program; /* this process is a worker that was executed */
 
 static void begin(enum phase phase)
 {
     current = phase;
     (void)prctl(FAULT_PHASE + (int)phase, 0, 0, 0, 0);
+}
+
+/* Only what the library does is to fail. */
+static void spare(int spared)
+{
+    (void)prctl(FAULT_PHASE + (spared ? FAULT_SPARED : FAULT_EXPOSED), 0, 0, 0, 0);
 }
 
 /* ---- the configuration ---- */
@@ -84,44 +92,49 @@ static void tell(mln_event_t *ev, mln_u32_t type, void *message, mln_size_t size
     }
 }
 
+static void tell_state(mln_u32_t type)
+{
+    struct state state = {is_program ? 0 : value(), is_program, 0};
+
+    spare(1);
+    state.descriptors = fd_count();
+    spare(0);
+    tell(loop, type, &state, sizeof state);
+}
+
+static int reloaded(void *data)
+{
+    (void)data;
+    if (getpid() != master)
+        tell_state(STATE);
+    return 0;
+}
+
 static void on_numbered(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
     (void)f_ptr;
     (void)udata;
     CHECK_INT(*(unsigned *)buf, expected);
     CHECK_INT(len, expected % 10 == 9 ? LARGE : SMALL);
-    ++expected;
     tell(ev, ECHOED, buf, len);
-}
-
-static int reloaded(void *data)
-{
-    int now = value();
-
-    (void)data;
-    if (getpid() != master)
-        tell(loop, VALUE, &now, sizeof now);
-    return 0;
+    if (++expected == MESSAGES)
+        tell_state(STATE);
 }
 
 static void in_worker(mln_event_t *ev)
 {
-    struct hello hello = {value(), 0};
-
     loop = ev;
-    tell(ev, HELLO, &hello, sizeof hello);
+    tell_state(HELLO);
 }
 
 static int be_a_program(void)
 {
-    struct hello hello = {0, 1};
-    mln_event_t *ev = mln_event_new();
-
-    if (ev == NULL || mln_fork_worker_ipc_handler_set(NUMBERED, on_numbered, NULL) != 0)
+    is_program = 1;
+    if ((loop = mln_event_new()) == NULL || mln_fork_worker_ipc_handler_set(NUMBERED, on_numbered, NULL) != 0)
         return 4;
-    mln_fork_worker_events_set(ev);
-    tell(ev, HELLO, &hello, sizeof hello);
-    mln_event_dispatch(ev);
+    mln_fork_worker_events_set(loop);
+    tell_state(HELLO);
+    mln_event_dispatch(loop);
     return 5;
 }
 
@@ -139,11 +152,11 @@ static void on_hello(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, voi
 {
     (void)ev;
     (void)udata;
-    CHECK_INT(len, sizeof(struct hello));
+    CHECK_INT(len, sizeof(struct state));
     CHECK(life_of(((mln_fork_t *)f_ptr)->pid) == NULL);
     CHECK(life_count < LIVES_MAX);
     lives[life_count].pid = ((mln_fork_t *)f_ptr)->pid;
-    memcpy(&lives[life_count++].hello, buf, len);
+    memcpy(&lives[life_count++].state, buf, len);
 }
 
 static void on_echoed(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
@@ -158,40 +171,48 @@ static void on_echoed(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, vo
     CHECK(++life->echoed <= life->sent);
 }
 
-static void on_value(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+static void on_state(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
     struct life *life = life_of(((mln_fork_t *)f_ptr)->pid);
 
     (void)ev;
     (void)udata;
     CHECK(life != NULL);
-    memcpy(&life->hello.value, buf, len);
+    CHECK_INT(len, sizeof(struct state));
+    memcpy(&life->state, buf, len);
 }
 
 /* What a walk over the workers finds. */
 struct survey {
     int all, greeted, programs, answered, informed;
+    int descriptors, program_descriptors; /* the most that a forked worker has, and an executed one */
 };
 
 static int survey_one(mln_event_t *ev, mln_fork_t *f, void *data)
 {
     struct life *life = life_of(f->pid);
     struct survey *found = data;
+    int *most;
 
     (void)ev;
     ++found->all;
     if (life == NULL || life->killed)
         return 0;
     ++found->greeted;
-    found->programs += life->hello.program;
+    found->programs += life->state.program;
     found->answered += life->echoed == MESSAGES;
-    found->informed += life->hello.program || life->hello.value == 2;
+    found->informed += life->state.program || life->state.value == 2;
+    most = life->state.program ? &found->program_descriptors : &found->descriptors;
+    if (life->state.descriptors > *most)
+        *most = life->state.descriptors;
     return 0;
 }
 
+static struct survey last; /* before the stop */
+
 static struct survey survey(void)
 {
-    struct survey found = {0, 0, 0, 0, 0};
+    struct survey found = {0, 0, 0, 0, 0, 0, 0};
 
     CHECK_INT(mln_fork_iterate(loop, survey_one, &found), 0);
     return found;
@@ -216,7 +237,7 @@ static int feed(mln_event_t *ev, mln_fork_t *f, void *data)
     struct life *life = life_of(f->pid);
 
     (void)data;
-    while (life != NULL && life->sent < MESSAGES) {
+    while (life != NULL && life->sent < messages) {
         message[0] = life->sent;
         if (mln_ipc_master_send_prepare(ev, NUMBERED, message, life->sent % 10 == 9 ? LARGE : SMALL, f) != 0) {
             perror("a message is not accepted");
@@ -254,6 +275,16 @@ static int fork_one(void)
             mln_event_break_set(loop);
     }
     return result;
+}
+
+/* What was accepted in the end and not answered. */
+static int unanswered(void)
+{
+    int n = 0;
+
+    for (const struct life *life = lives; life < lives + life_count; ++life)
+        n += life->sent > MESSAGES ? (int)(life->sent - life->echoed) : 0;
+    return n;
 }
 
 /* Whether so many workers are there, and every one has said so. */
@@ -310,14 +341,18 @@ static int advance(void)
     case TRAFFIC:
         CHECK_INT(mln_fork_iterate(loop, feed, NULL), 0);
         if (found.all == WORKERS + 2 && found.answered == found.all) {
-            begin(NONE); /* only what the library does is to fail */
+            spare(1);
             write_value(2);
+            spare(0);
             next_phase(RELOAD);
         }
         return 1;
     case RELOAD:
         if (found.all == WORKERS + 2 && found.informed == found.all && value() == 2) {
+            last = found;
             next_phase(STOP);
+            messages += LAST_WORDS; /* which are under way when the workers are asked to end */
+            CHECK_INT(mln_fork_iterate(loop, feed, NULL), 0);
             CHECK_INT(raise(SIGTERM), 0);
         } else if (now_ms() >= next_reload) {
             ++reloads;
@@ -352,16 +387,17 @@ static int prepare(void)
     CHECK(mln_ipc_handler_register(HELLO, on_hello, NULL, NULL, NULL) != NULL);
     CHECK(mln_ipc_handler_register(NUMBERED, NULL, on_numbered, NULL, NULL) != NULL);
     CHECK(mln_ipc_handler_register(ECHOED, on_echoed, NULL, NULL, NULL) != NULL);
-    CHECK(mln_ipc_handler_register(VALUE, on_value, NULL, NULL, NULL) != NULL);
+    CHECK(mln_ipc_handler_register(STATE, on_state, NULL, NULL, NULL) != NULL);
     CHECK(mln_conf_hook_set(reloaded, NULL) != NULL);
     return 0;
 }
 
 static void show_log(void)
 {
-    char *text = scratch_read(log_path);
+    char *text = scratch_read(log_path), *rest = text, *line;
 
-    printf("%s", text);
+    while ((line = strsep(&rest, "\n")) != NULL && rest != NULL)
+        printf("log: %s\n", line);
     free(text);
 }
 
@@ -391,7 +427,9 @@ int main(int argc, char **argv)
     CHECK_INT(current, STOP);
     begin(NONE);
     CHECK_INT(child_count(), 0);
-    printf("refused=%d ended=%d reloads=%d descriptors=%d\n", refused, life_count - WORKERS - 2 - killed, reloads, fd_count());
+    printf("refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d in-worker=%d in-program=%d\n", refused,
+           life_count - WORKERS - 2 - killed, reloads - 1, unanswered(), fd_count(), mapping_count(), last.descriptors,
+           last.program_descriptors);
     free(log_path);
     return 0;
 }

@@ -3,7 +3,8 @@
  * process is written in: fault CALL ERRNO PHASE NUMBER PROGRAM [ARGUMENT...]
  *
  * The NUMBERth CALL that any process of the program makes in its phase PHASE fails with ERRNO and is not carried out. A phase
- * begins when a process calls prctl(FAULT_PHASE + PHASE); 0 is none. The exit status is the program's, or 128 and the signal
+ * begins when a process calls prctl(FAULT_PHASE + PHASE); 0 is none. The calls of a thread between prctl(FAULT_PHASE + FAULT_SPARED)
+ * and prctl(FAULT_PHASE + FAULT_EXPOSED) do not count. The exit status is the program's, or 128 and the signal
  * that ended it. The last line on standard output tells how many such calls there were. A process of the tree that is still
  * there a while after the program has ended is named, and the status is 99.
  */
@@ -29,7 +30,8 @@
 #error "the registers of system calls are those of x86-64"
 #endif
 
-enum { FAULT_PHASE = 0x6d6c6e00, CALLS_MAX = 4, GRACE_S = 5, LEFT_BEHIND = 99 };
+enum { FAULT_PHASE = 0x6d6c6e00, FAULT_SPARED = 0x80, FAULT_EXPOSED, CALLS_MAX = 4, SPARED_MAX = 16 };
+enum { GRACE_S = 5, LEFT_BEHIND = 99 };
 
 /* Whether a call that matches by its number is meant. */
 typedef int chooser(pid_t tid, const struct user_regs_struct *regs);
@@ -65,13 +67,18 @@ static const struct call {
     {"pipe2", {SYS_pipe2, -1}, NULL},
     {"memfd_create", {SYS_memfd_create, -1}, NULL},
     {"sendfile", {SYS_sendfile, -1}, NULL},
+    {"pwrite", {SYS_pwrite64, -1}, NULL},
     {"mmap", {SYS_mmap, -1}, NULL},
     {"mprotect", {SYS_mprotect, -1}, NULL},
     {"brk", {SYS_brk, -1}, NULL},
+    {"munmap", {SYS_munmap, -1}, NULL},
     {"madvise", {SYS_madvise, -1}, NULL},
     {"openat", {SYS_openat, SYS_open, -1}, NULL},
     {"fstat", {SYS_fstat, SYS_newfstatat, -1}, NULL},
     {"fcntl", {SYS_fcntl, -1}, NULL},
+    {"ioctl", {SYS_ioctl, -1}, NULL},
+    {"dup", {SYS_dup, SYS_dup2, SYS_dup3, -1}, NULL},
+    {"close_range", {SYS_close_range, -1}, NULL},
     {"epoll_create", {SYS_epoll_create1, SYS_epoll_create, -1}, NULL},
     {"epoll_ctl", {SYS_epoll_ctl, -1}, NULL},
     {"epoll_wait", {SYS_epoll_wait, SYS_epoll_pwait, -1}, NULL},
@@ -84,7 +91,10 @@ static const struct call {
     {"recv", {SYS_recvfrom, SYS_recvmsg, -1}, NULL},
     {"send", {SYS_sendto, SYS_sendmsg, -1}, NULL},
     {"write", {SYS_write, SYS_writev, -1}, NULL},
+    {"setsockopt", {SYS_setsockopt, -1}, NULL},
+    {"shutdown", {SYS_shutdown, -1}, NULL},
     {"pidfd_open", {SYS_pidfd_open, -1}, NULL},
+    {"kill", {SYS_pidfd_send_signal, SYS_kill, -1}, NULL},
     {"waitid", {SYS_waitid, SYS_wait4, -1}, NULL},
     {"sigaction", {SYS_rt_sigaction, -1}, NULL},
 };
@@ -95,12 +105,13 @@ static const struct {
 } errors[] = {
     {"EMFILE", EMFILE}, {"ENFILE", ENFILE}, {"ENOMEM", ENOMEM}, {"EAGAIN", EAGAIN}, {"EINTR", EINTR},
     {"EPIPE", EPIPE}, {"ECONNRESET", ECONNRESET}, {"EPERM", EPERM}, {"ENOBUFS", ENOBUFS}, {"EACCES", EACCES},
-    {"ENOSPC", ENOSPC}, {"ENOSYS", ENOSYS}, {"EIO", EIO}, {"ESRCH", ESRCH}, {"EINVAL", EINVAL},
+    {"ENOSPC", ENOSPC}, {"ENOSYS", ENOSYS}, {"EIO", EIO}, {"EINVAL", EINVAL}, {"EBUSY", EBUSY},
 };
 
 static const struct call *call;
 static int error_number, wanted_phase, phase;
 static long wanted, seen;
+static pid_t spared[SPARED_MAX]; /* 0: free */
 
 static __attribute__((noreturn)) void fail(const char *what)
 {
@@ -128,6 +139,29 @@ static void install_filter(void)
         fail("seccomp");
 }
 
+/* Puts one thread in the place of another, 0 being nobody; whether that one had a place. */
+static int take_place(pid_t old, pid_t new)
+{
+    for (int i = 0; i < SPARED_MAX; ++i) {
+        if (spared[i] != old)
+            continue;
+        spared[i] = new;
+        return 1;
+    }
+    return 0;
+}
+
+/* What a program says by prctl(). */
+static void listen(pid_t tid, int said)
+{
+    if (said == FAULT_SPARED ? !take_place(0, tid) : said == FAULT_EXPOSED && !take_place(tid, 0)) {
+        fputs("fault: too many threads are spared, or one that is not is exposed\n", stderr);
+        exit(98);
+    }
+    if (said < FAULT_SPARED)
+        phase = said;
+}
+
 /* A call that the filter stopped. */
 static void examine(pid_t tid)
 {
@@ -137,13 +171,14 @@ static void examine(pid_t tid)
         return; /* killed meanwhile */
     if (regs.orig_rax == SYS_prctl) {
         if ((regs.rdi & ~0xffULL) == FAULT_PHASE)
-            phase = (int)(regs.rdi & 0xff);
+            listen(tid, (int)(regs.rdi & 0xff));
         return;
     }
-    if (phase != wanted_phase || (call->choose != NULL && !call->choose(tid, &regs)) || ++seen != wanted)
+    if (phase != wanted_phase || take_place(tid, tid) || (call->choose != NULL && !call->choose(tid, &regs)) || ++seen != wanted)
         return;
+    /* brk() fails with a break below the one that was asked for; upon 0 the C library asks where it is. */
+    regs.rax = regs.orig_rax == SYS_brk ? 0 : (unsigned long long)-(long long)error_number;
     regs.orig_rax = (unsigned long long)-1; /* no call */
-    regs.rax = (unsigned long long)-(long long)error_number;
     (void)ptrace(PTRACE_SETREGS, tid, NULL, &regs);
 }
 
@@ -209,7 +244,10 @@ int main(int argc, char **argv)
     while ((tid = waitpid(-1, &status, __WALL)) > 0) {
         if (WIFSTOPPED(status)) {
             go_on(tid, status);
-        } else if (tid == program) {
+            continue;
+        }
+        (void)take_place(tid, 0);
+        if (tid == program) {
             result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
             alarm(GRACE_S);
         }

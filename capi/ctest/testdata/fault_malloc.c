@@ -1,11 +1,12 @@
 /*
- * fault_malloc.c - to be preloaded: has one allocation of libmln.so fail, in whatever process of a group that it is. What
- * fault.c does for system calls.
+ * fault_malloc.c - to be preloaded: has one allocation of libmln.so fail, in whatever process of a group that it is, and of
+ * the copies that forked workers start. What fault.c does for system calls.
  *
  * FAULT_MALLOC is "PHASE:NUMBER"; the phase is told by prctl(), see fault.c. The process that is started with it tells at its end
  * how many such calls there were. Programs that it executes are left alone.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
 #include <stdarg.h>
@@ -17,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { FAULT_PHASE = 0x6d6c6e00 };
+enum { FAULT_PHASE = 0x6d6c6e00, FAULT_SPARED = 0x80, LIBRARIES_MAX = 8 };
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t n, size_t size);
@@ -32,19 +33,35 @@ static struct shared {
 static int wanted_phase;
 static long wanted;
 static pid_t first;
-static uintptr_t begin, end;
+/* The library, and its copies. */
+static struct {
+    uintptr_t begin, end;
+} libraries[LIBRARIES_MAX];
+static int library_count;
 
-static int find_library(struct dl_phdr_info *info, size_t size, void *data)
+static int find_library(struct dl_phdr_info *info, size_t size, void *name)
 {
     (void)size;
-    (void)data;
-    if (strstr(info->dlpi_name, "libmln.so") == NULL)
+    if (strstr(info->dlpi_name, name) == NULL || library_count == LIBRARIES_MAX)
         return 0;
-    begin = info->dlpi_addr;
+    libraries[library_count].begin = info->dlpi_addr;
     for (int i = 0; i < info->dlpi_phnum; ++i)
         if (info->dlpi_phdr[i].p_type == PT_LOAD)
-            end = begin + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz;
+            libraries[library_count].end = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz;
+    ++library_count;
     return 1;
+}
+
+/* Only copies are loaded so. */
+void *dlopen(const char *path, int flags)
+{
+    void *(*next)(const char *, int), *handle;
+
+    *(void **)&next = dlsym(RTLD_NEXT, "dlopen");
+    handle = next(path, flags);
+    if (handle != NULL && path != NULL && shared != NULL)
+        dl_iterate_phdr(find_library, (void *)path);
+    return handle;
 }
 
 __attribute__((constructor)) static void prepare(void)
@@ -54,7 +71,7 @@ __attribute__((constructor)) static void prepare(void)
     if (text == NULL || sscanf(text, "%d:%ld", &wanted_phase, &wanted) != 2)
         return;
     unsetenv("FAULT_MALLOC"); /* a program that is executed is on its own */
-    dl_iterate_phdr(find_library, NULL);
+    dl_iterate_phdr(find_library, (void *)"libmln.so");
     first = getpid();
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
@@ -78,14 +95,22 @@ int prctl(int option, ...)
     for (int i = 0; i < 4; ++i)
         a[i] = va_arg(list, unsigned long);
     va_end(list);
-    if ((option & ~0xff) == FAULT_PHASE && shared != NULL)
+    if ((option & ~0xff) == FAULT_PHASE && (option & 0xff) < FAULT_SPARED && shared != NULL)
         atomic_store(&shared->phase, option & 0xff);
     return (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
 }
 
+static int is_library(uintptr_t caller)
+{
+    for (int i = 0; i < library_count; ++i)
+        if (caller >= libraries[i].begin && caller < libraries[i].end)
+            return 1;
+    return 0;
+}
+
 static int refused(const void *caller)
 {
-    if (shared == NULL || (uintptr_t)caller < begin || (uintptr_t)caller >= end || atomic_load(&shared->phase) != wanted_phase ||
+    if (shared == NULL || !is_library((uintptr_t)caller) || atomic_load(&shared->phase) != wanted_phase ||
         atomic_fetch_add(&shared->seen, 1) + 1 != wanted)
         return 0;
     errno = ENOMEM;
