@@ -109,18 +109,26 @@ CHECK_UNUSED static inline unsigned long long status_number(pid_t pid, const cha
     return value;
 }
 
-/* Whether a process runs: it exists and is no zombie. */
-CHECK_UNUSED static inline int is_running(pid_t pid)
+/* The state of a process as a letter, as in proc_pid_stat(5): 'T' is a stopped one, 'X' one that does not exist. */
+CHECK_UNUSED static inline char process_state(pid_t pid)
 {
     char path[64], state = 'X';
     FILE *file;
 
     snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
     if ((file = fopen(path, "r")) == NULL)
-        return 0;
+        return 'X';
     if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
         state = 'X';
     fclose(file);
+    return state;
+}
+
+/* Whether a process runs: it exists and is no zombie. */
+CHECK_UNUSED static inline int is_running(pid_t pid)
+{
+    char state = process_state(pid);
+
     return state != 'Z' && state != 'X';
 }
 
