@@ -1,6 +1,7 @@
 /*
  * Workers, forked and executed, that are killed or stopped and continued at random under traffic in both directions and reloads
- * come back, not too fast, and no message of a life is lost or doubled before its end. It storms for 6 s, or STORM_S.
+ * come back, not too fast, no message of a life is lost or doubled before its end, nobody else ends, and the master has as many
+ * descriptors, threads and mappings after the storm as before. It storms for 6 s, or STORM_S.
  * deadline: 300s
  */
 #include "check.h"
@@ -9,7 +10,7 @@
 #include "processes.h"
 #include "scratch.h"
 
-enum { FORKED = 5, PROGRAMS = 2, WORKERS = FORKED + PROGRAMS, STORM_S = 6, QUIET_MESSAGES = 200, LIVES_MAX = 8192 };
+enum { FORKED = 5, PROGRAMS = 2, WORKERS = FORKED + PROGRAMS, STORM_S = 6, FIRST_MESSAGES = 20, QUIET_MESSAGES = 200, LIVES_MAX = 8192 };
 enum { NUMBERED = 3000, ECHOED, OWN, MESSAGE_INTS = 250 };
 
 /* A life of a worker, as the master knows it. */
@@ -19,8 +20,15 @@ struct life {
     int killed, stopped;
 };
 
+/* What the master holds in the calm. */
+struct holding {
+    int descriptors, threads, mappings;
+};
+
 static struct life lives[LIVES_MAX];
-static int life_count, stormy = 1, kills, stops, reloads;
+static struct holding before, after;
+static int life_count, kills, stops, reloads;
+static enum { CALM_BEFORE, STORMY, CALM_AFTER } weather;
 static long long storm_s = STORM_S, storm_end, next_reload;
 static unsigned seed = 12345;
 static pid_t master;
@@ -76,34 +84,60 @@ static int be_a_program(void)
 
 /* ---- in the master ---- */
 
-static void check_finished(mln_event_t *ev)
+static struct holding measure(void)
+{
+    return (struct holding){check_open_descriptors(), thread_count(), mapping_count()};
+}
+
+/* Whether every worker is there and has exchanged so many messages. */
+static int all_have(unsigned messages)
 {
     int well = 0;
 
-    if (stormy)
-        return;
     for (int i = 0; i < life_count; ++i)
-        well += !lives[i].killed && lives[i].echoed >= QUIET_MESSAGES && lives[i].own >= QUIET_MESSAGES;
-    if (well == WORKERS)
+        well += !lives[i].killed && lives[i].echoed >= messages && lives[i].own >= messages;
+    return well == WORKERS;
+}
+
+static int continue_one(mln_event_t *ev, mln_fork_t *f, void *data)
+{
+    (void)ev;
+    (void)data;
+    return kill(f->pid, SIGCONT);
+}
+
+static void look_at_weather(mln_event_t *ev)
+{
+    if (weather == CALM_BEFORE && all_have(FIRST_MESSAGES)) {
+        before = measure();
+        weather = STORMY;
+        storm_end = now_ms() + storm_s * 1000;
+    } else if (weather == STORMY && now_ms() >= storm_end) {
+        weather = CALM_AFTER;
+        CHECK_INT(mln_fork_iterate(ev, continue_one, NULL), 0);
+    } else if (weather == CALM_AFTER && all_have(QUIET_MESSAGES)) {
+        after = measure();
         mln_event_break_set(ev);
+    }
 }
 
 static void echoed(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
     struct life *life = life_of(((mln_fork_t *)f_ptr)->pid);
 
+    (void)ev;
     (void)udata;
     CHECK(life != NULL);
     CHECK_INT(len, 1000);
     CHECK_INT(*(unsigned *)buf, life->echoed);
     CHECK(++life->echoed <= life->sent);
-    check_finished(ev);
 }
 
 static void own(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
     struct life *life = life_of(((mln_fork_t *)f_ptr)->pid);
 
+    (void)ev;
     (void)udata;
     CHECK_INT(len, sizeof life->own);
     if (life == NULL) { /* its first words */
@@ -113,7 +147,6 @@ static void own(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **u
     }
     CHECK_INT(*(unsigned *)buf, life->own);
     ++life->own;
-    check_finished(ev);
 }
 
 static int feed(mln_event_t *ev, mln_fork_t *f, void *data)
@@ -168,13 +201,6 @@ static int hit_one(mln_event_t *ev, mln_fork_t *f, void *data)
     return -1;
 }
 
-static int continue_one(mln_event_t *ev, mln_fork_t *f, void *data)
-{
-    (void)ev;
-    (void)data;
-    return kill(f->pid, SIGCONT);
-}
-
 static int reloaded(void *data)
 {
     (void)data;
@@ -190,15 +216,12 @@ static void storm(mln_event_t *ev, void *data)
     CHECK_INT(mln_fork_iterate(ev, feed, NULL), 0);
     CHECK_INT(mln_fork_iterate(ev, count, &n), 0);
     CHECK(n <= WORKERS);
-    if (stormy && now_ms() >= storm_end) {
-        stormy = 0;
-        CHECK_INT(mln_fork_iterate(ev, continue_one, NULL), 0);
-    }
-    if (stormy && n > 0) {
+    look_at_weather(ev);
+    if (weather == STORMY && n > 0) {
         which = rand_r(&seed) % n;
         CHECK_INT(mln_fork_iterate(ev, hit_one, &which), -1);
     }
-    if (stormy && now_ms() >= next_reload) {
+    if (weather == STORMY && now_ms() >= next_reload) {
         next_reload = now_ms() + 40;
         CHECK_INT(raise(SIGUSR2), 0);
     }
@@ -217,7 +240,6 @@ static void in_master(mln_event_t *ev)
         args[1] = role;
         CHECK_INT(mln_fork_spawn(M_PST_SUP, args, 2, ev), 0);
     }
-    storm_end = now_ms() + storm_s * 1000;
     storm(ev, NULL);
 }
 
@@ -229,7 +251,7 @@ static int prepare(void)
 int main(int argc, char **argv)
 {
     struct mln_framework_attr attr = {argc, argv, prepare, NULL, in_master, in_worker};
-    char text[1000];
+    char text[1000], *log;
 
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return be_a_program();
@@ -237,12 +259,13 @@ int main(int argc, char **argv)
         storm_s = atoi(getenv("STORM_S"));
     master = getpid();
     scratch_make();
-    snprintf(text, sizeof text, "framework \"multiprocess\"; worker_proc %d; log_level \"error\"; log_path \"%s/log\";\n", FORKED,
+    snprintf(text, sizeof text, "framework \"multiprocess\"; worker_proc %d; log_level \"report\"; log_path \"%s/log\";\n", FORKED,
              scratch_dir);
     snprintf(scratch_conf_path, sizeof scratch_conf_path, "%s/melon.conf", scratch_dir);
     scratch_write(scratch_conf_path, text);
     mln_path_hook_set(m_p_conf, scratch_conf_file);
-    mln_log_logger_set(NULL);
+    log = strdup(scratch_path("stderr"));
+    scratch_catch_stderr(log);
     CHECK(mln_ipc_handler_register(NUMBERED, NULL, numbered, NULL, NULL) != NULL);
     CHECK(mln_ipc_handler_register(ECHOED, echoed, NULL, NULL, NULL) != NULL);
     CHECK(mln_ipc_handler_register(OWN, own, NULL, NULL, NULL) != NULL);
@@ -253,9 +276,18 @@ int main(int argc, char **argv)
     /* At once, after 0.1, 0.2, 0.4, 0.8, 1.6 s: a worker that never lives a second starts seven times in four seconds,
        and some live that long before they are hit. */
     printf("%d killed, %d stopped and continued, %d reloads in %lld s\n", kills, stops, reloads, storm_s);
+    printf("before: %d descriptors, %d threads, %d mappings\n", before.descriptors, before.threads, before.mappings);
+    printf("after: %d descriptors, %d threads, %d mappings\n", after.descriptors, after.threads, after.mappings);
+    CHECK_INT(scratch_count(log, "was killed by signal 9 "), kills);
+    CHECK_INT(scratch_count(log, "was killed by signal "), kills);
+    CHECK_INT(scratch_count(log, "exited with status "), 0);
+    CHECK_INT(after.descriptors, before.descriptors);
+    CHECK(after.threads <= before.threads + 2); /* Go's runtime starts a thread or two more when it first needs them */
+    CHECK(after.mappings <= before.mappings + 16); /* of which each has four; and the allocators of the C library and of Go move */
     CHECK(kills >= WORKERS * 2);
     CHECK(kills <= WORKERS * (7 + storm_s));
     CHECK(stops >= WORKERS);
     CHECK(reloads > storm_s);
+    free(log);
     return 0;
 }
