@@ -8,13 +8,19 @@
 #include "mln_log.h"
 #include "processes.h"
 
-enum { HELLO = 3000 };
+#include <setjmp.h>
+#include <sys/mman.h>
+
+enum { HELLO = 3000, EARLY_ENDS = 3, FAULTS = 20 };
 
 static int hellos, wanted, foreign_reaped;
 static volatile sig_atomic_t caught[NSIG];
+static sigjmp_buf before_fault;
+static int *early_ends; /* of all processes */
 static pid_t killed, master;
 static char *log_path;
 static void (*child_checks)(void);
+static void (*handler_checks)(void); /* in the master, inside of a handler of its loop */
 
 static void catch (int signo)
 {
@@ -80,6 +86,8 @@ static void greeted(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void
     (void)udata;
     CHECK_INT(len, 0);
     CHECK(f->pid != killed);
+    if (handler_checks != NULL)
+        handler_checks();
     if (++hellos == wanted) {
         mln_event_break_set(ev);
         return;
@@ -151,6 +159,36 @@ static void sigchld_handled(void)
     CHECK(foreign_reaped > 0);
 }
 
+static void sigchld_without_zombies(void)
+{
+    struct sigaction action = {.sa_handler = catch, .sa_flags = SA_NOCLDWAIT};
+
+    CHECK_INT(sigaction(SIGCHLD, &action, NULL), 0);
+    run_master();
+    CHECK_INT(sigaction(SIGCHLD, NULL, &action), 0);
+    CHECK(action.sa_handler == catch && (action.sa_flags & SA_NOCLDWAIT) != 0);
+    scratch_expect_part(log_path, "its status is unknown");
+}
+
+/* The master's handler may have reaped them before the fork has returned in the library. */
+static void child_ends_early(void)
+{
+    if (__atomic_fetch_add(early_ends, 1, __ATOMIC_SEQ_CST) < EARLY_ENDS)
+        _exit(7);
+}
+
+static void early_ends_reaped(void)
+{
+    early_ends = mmap(NULL, sizeof *early_ends, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(early_ends != MAP_FAILED);
+    child_checks = child_ends_early;
+    sigchld_handled();
+    CHECK(*early_ends > EARLY_ENDS);
+    CHECK_INT(scratch_count(log_path, "its status is unknown") + scratch_count(log_path, "exited with status 7") +
+                  scratch_count(log_path, "was killed by signal 9 "),
+              EARLY_ENDS + 2); /* two are killed when they speak */
+}
+
 static void children_of_the_program(void)
 {
     pid_t pid = fork();
@@ -186,6 +224,38 @@ static void own_handlers(void)
     child_checks = child_handlers;
     run_master();
     child_handlers();
+}
+
+static void jump_out(int signo)
+{
+    ++caught[signo];
+    siglongjmp(before_fault, 1);
+}
+
+/* A program that is told of its own faults, on a stack for that, and goes on elsewhere. */
+static void recover(void)
+{
+    volatile int *nowhere = (int *)8;
+    int before = caught[SIGSEGV];
+
+    for (volatile int i = 0; i < FAULTS; ++i)
+        if (sigsetjmp(before_fault, 1) == 0)
+            *nowhere = 1;
+    CHECK_INT(caught[SIGSEGV], before + FAULTS);
+}
+
+static void own_faults(void)
+{
+    static char memory[65536];
+    stack_t stack = {.ss_sp = memory, .ss_size = sizeof memory};
+    struct sigaction action = {.sa_handler = jump_out, .sa_flags = SA_ONSTACK};
+
+    CHECK_INT(sigaltstack(&stack, NULL), 0);
+    CHECK_INT(sigaction(SIGSEGV, &action, NULL), 0);
+    child_checks = handler_checks = recover;
+    run_master();
+    recover();
+    CHECK(caught[SIGSEGV] > FAULTS);
 }
 
 static void child_blocked(void)
@@ -301,10 +371,11 @@ static const struct part {
     void (*run)(void);
 } parts[] = {
     {"SIGCHLD ignored", sigchld_ignored}, {"SIGCHLD default", sigchld_default},
-    {"SIGCHLD handled", sigchld_handled}, {"children of the program", children_of_the_program},
-    {"own handlers", own_handlers},       {"all blocked", all_blocked},
-    {"one blocked", one_blocked},         {"signals of the loop", loop_signals},
-    {"a fault in a worker", fault},
+    {"SIGCHLD handled", sigchld_handled}, {"SIGCHLD without zombies", sigchld_without_zombies},
+    {"early ends", early_ends_reaped},    {"children of the program", children_of_the_program},
+    {"own handlers", own_handlers},       {"own faults", own_faults},
+    {"all blocked", all_blocked},         {"one blocked", one_blocked},
+    {"signals of the loop", loop_signals}, {"a fault in a worker", fault},
 };
 
 int main(int argc, char **argv)
