@@ -167,12 +167,12 @@ func TestRefusedCalls(t *testing.T) {
 // faults runs the group with one call refused.
 type faults struct {
 	injector, group string
-	usual           summary // of a run without a fault
+	usual           map[bool]summary // of runs without a fault, with and without fault_malloc.c
 }
 
 func newFaults(t *testing.T) *faults {
 	dir := t.TempDir()
-	f := &faults{injector: filepath.Join(dir, "fault"), group: filepath.Join(dir, "group")}
+	f := &faults{injector: filepath.Join(dir, "fault"), group: filepath.Join(dir, "group"), usual: map[bool]summary{}}
 	if err := compile(f.injector, []string{filepath.Join("testdata", "fault.c")}); err != nil {
 		t.Fatal(err)
 	}
@@ -182,17 +182,19 @@ func newFaults(t *testing.T) *faults {
 	if err := compile(f.group, []string{filepath.Join(programs, "fault_group.c")}, libraryFlags(t)...); err != nil {
 		t.Fatal(err)
 	}
-	usual := f.refuse(t, refusals[0], start, 0)
-	if usual.err != nil {
-		t.Fatalf("without a fault: %v\n%s", usual.err, usual.output)
+	for _, none := range []refusal{{call: "fork", errno: syscall.EAGAIN}, {call: "malloc", errno: syscall.ENOMEM}} {
+		run := f.refuse(t, none, start, 0)
+		if run.err != nil {
+			t.FailNow()
+		}
+		f.usual[none.call == "malloc"] = run.summary
 	}
-	f.usual = usual.summary
 	return f
 }
 
 // refuse has the call of that number fail, 0 being none, and fails the test if the group does not do as it must.
 func (f *faults) refuse(t *testing.T, refused refusal, in phase, number int) *faultRun {
-	run := &faultRun{refusal: refused, phase: in, number: number, usual: f.usual}
+	run := &faultRun{refusal: refused, phase: in, number: number, usual: f.usual[refused.call == "malloc"]}
 	run.do(t, f.injector, f.group)
 	if run.err != nil {
 		t.Errorf("when %s number %d fails with %s in %v (MLN_FAULTS=%s/%s/%v/%d): %v\n%s", refused.call, number, errnoName(refused.errno),
@@ -303,7 +305,8 @@ func errnoName(errno syscall.Errno) string {
 type summary struct {
 	refused, ended, reloads int // what had to be tried again: by the program, workers, reloads
 	unanswered              int // messages of the last words
-	descriptors, mappings   int // of the master, at the end
+	descriptors             int // of the master, at the end
+	mappings, ofFiles       int // likewise; the second are some of the first
 	inWorker, inProgram     int // descriptors of the workers
 }
 
@@ -408,8 +411,8 @@ func (r *faultRun) causes() []string {
 func (r *faultRun) judge(said bool) error {
 	s := &r.summary
 	_, err := fmt.Sscanf(summaryLine.FindString(r.output),
-		"refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d in-worker=%d in-program=%d", &s.refused, &s.ended,
-		&s.reloads, &s.unanswered, &s.descriptors, &s.mappings, &s.inWorker, &s.inProgram)
+		"refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d of-files=%d in-worker=%d in-program=%d",
+		&s.refused, &s.ended, &s.reloads, &s.unanswered, &s.descriptors, &s.mappings, &s.ofFiles, &s.inWorker, &s.inProgram)
 	again := s.refused + s.ended + s.reloads + s.unanswered
 	switch {
 	case err != nil:
@@ -420,9 +423,10 @@ func (r *faultRun) judge(said bool) error {
 		return fmt.Errorf("something was tried again, and the log does not say %q: %+v", r.errno.Error(), *s)
 	case r.number == 0:
 		return nil
-	case s.descriptors > r.usual.descriptors+r.runtime, s.inWorker > r.usual.inWorker+r.runtime, s.inProgram > r.usual.inProgram+r.runtime:
+	case s.descriptors > r.usual.descriptors+r.runtime, s.inWorker > r.usual.inWorker+r.runtime,
+		s.inProgram > r.usual.inProgram+r.runtime:
 		return fmt.Errorf("more descriptors are open than without a fault: %+v, usually %+v", *s, r.usual)
-	case s.mappings > r.usual.mappings+mappingsMore:
+	case s.mappings > r.usual.mappings+mappingsMore, s.ofFiles > r.usual.ofFiles:
 		return fmt.Errorf("there are more mappings than without a fault: %+v, usually %+v", *s, r.usual)
 	}
 	return nil

@@ -4,7 +4,7 @@
  * passes at the first try.
  *
  * What must hold whatever fails: what was accepted arrives once and in order as long as both ends live, the group is complete
- * in the end, and no process, descriptor or mapping is left. A start that is refused says so by its result, which makes the status 3.
+ * in the end, and no process, descriptor or mapping is left. A start that is refused says so by its result, and the status is 3.
  * deadline: 40s
  */
 #include "check.h"
@@ -427,9 +427,9 @@ int main(int argc, char **argv)
     CHECK_INT(current, STOP);
     begin(NONE);
     CHECK_INT(child_count(), 0);
-    printf("refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d in-worker=%d in-program=%d\n", refused,
-           life_count - WORKERS - 2 - killed, reloads - 1, unanswered(), fd_count(), mapping_count(), last.descriptors,
-           last.program_descriptors);
+    printf("refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d of-files=%d in-worker=%d in-program=%d\n", refused,
+           life_count - WORKERS - 2 - killed, reloads - 1, unanswered(), fd_count(), mapping_count(""), mapping_count("/"),
+           last.descriptors, last.program_descriptors);
     free(log_path);
     return 0;
 }

@@ -132,7 +132,8 @@ static void reload(mln_event_t *ev, void *data)
     CHECK_INT(mln_conf_reload(), 0);
 }
 
-static void log_to_program(mln_log_t *log, mln_log_level_t level, const char *file, const char *func, int line, char *fmt, va_list args)
+static void log_to_program(mln_log_t *log, mln_log_level_t level, const char *file, const char *func, int line, char *fmt,
+                           va_list args)
 {
     (void)log;
     (void)level;

@@ -86,7 +86,7 @@ static int be_a_program(void)
 
 static struct holding measure(void)
 {
-    return (struct holding){check_open_descriptors(), thread_count(), mapping_count()};
+    return (struct holding){check_open_descriptors(), thread_count(), mapping_count("")};
 }
 
 /* Whether every worker is there and has exchanged so many messages. */

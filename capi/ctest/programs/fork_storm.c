@@ -199,7 +199,7 @@ static void check_log(const char *path)
 
 static struct holding measure(void)
 {
-    return (struct holding){fd_count(), thread_count(), mapping_count(), memory_kib("VmRSS")};
+    return (struct holding){fd_count(), thread_count(), mapping_count(""), memory_kib("VmRSS")};
 }
 
 static void show(int rounds, const struct holding *h)

@@ -3,10 +3,10 @@
  * process is written in: fault CALL ERRNO PHASE NUMBER PROGRAM [ARGUMENT...]
  *
  * The NUMBERth CALL that any process of the program makes in its phase PHASE fails with ERRNO and is not carried out. A phase
- * begins when a process calls prctl(FAULT_PHASE + PHASE); 0 is none. The calls of a thread between prctl(FAULT_PHASE + FAULT_SPARED)
- * and prctl(FAULT_PHASE + FAULT_EXPOSED) do not count. The exit status is the program's, or 128 and the signal
- * that ended it. The last line on standard output tells how many such calls there were. A process of the tree that is still
- * there a while after the program has ended is named, and the status is 99.
+ * begins when a process calls prctl(FAULT_PHASE + PHASE); 0 is none. The calls of a thread between prctl(FAULT_PHASE +
+ * FAULT_SPARED) and prctl(FAULT_PHASE + FAULT_EXPOSED) do not count. The exit status is the program's, or 128 and the signal that
+ * ended it. The last line on standard output tells how many such calls there were. A process of the tree that is still there a
+ * while after the program has ended is named, and the status is 99.
  */
 #define _GNU_SOURCE
 #include <errno.h>
