@@ -259,8 +259,9 @@ int main(int argc, char **argv)
         storm_s = atoi(getenv("STORM_S"));
     master = getpid();
     scratch_make();
-    snprintf(text, sizeof text, "framework \"multiprocess\"; worker_proc %d; log_level \"report\"; log_path \"%s/log\";\n", FORKED,
-             scratch_dir);
+    snprintf(text, sizeof text, "framework \"multiprocess\"; worker_proc %d; log_level \"report\"; log_path \"%s/log\";\n"
+             "worker_drain_timeout 60000;\n", /* a busy host must not make it end one by a signal */
+             FORKED, scratch_dir);
     snprintf(scratch_conf_path, sizeof scratch_conf_path, "%s/melon.conf", scratch_dir);
     scratch_write(scratch_conf_path, text);
     mln_path_hook_set(m_p_conf, scratch_conf_file);
