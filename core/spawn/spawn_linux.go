@@ -101,6 +101,10 @@ func Start(spec Spec) (Process, error) {
 	return p, nil
 }
 
+// kernelBuffer is asked for so that a message of a megabyte can leave in one system call. It costs memory only while so much is
+// under way; less where the system's limit is lower.
+const kernelBuffer = 1 << 20
+
 // Pair makes a channel: two sockets through which no descriptors can be sent, where the kernel is able to refuse them (Linux
 // 6.16). Whoever reads would have to close what comes, and closing can take as long as the sender likes: think of a TCP
 // socket that lingers.
@@ -110,6 +114,7 @@ func Pair() (pair [2]int, err error) {
 	}
 	for _, fd := range pair {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0)
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, kernelBuffer)
 	}
 	return pair, nil
 }
