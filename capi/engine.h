@@ -37,7 +37,8 @@ enum step_kind {
     STEP_START,    /* start a process for `target` (struct worker *) now */
     STEP_DRAIN,    /* ask `target` (struct worker *) to end: it gets what is queued for it, then the end of its channel */
     STEP_TELL,     /* `text` is what is to be said about `target` (struct worker *) */
-    STEP_STOPPED   /* no worker is left, and none will be started; `again`: because too many have failed */
+    STEP_STOPPED,  /* no worker is left, and none will be started; `again`: because too many have failed */
+    STEP_FAILED    /* the loop cannot go on; `text` says why */
 };
 
 /*

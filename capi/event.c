@@ -364,8 +364,8 @@ static void wait_outside(mln_event_t *ev)
     __atomic_store_n(&ev->step.sleeping, 0, __ATOMIC_SEQ_CST);
     ev->step.collected = n > 0 ? n : 0;
     if (n < 0 && errno != EINTR) {
-        log_line(error, "the event loop is broken, for it cannot wait: %s (has its descriptor %d been closed?)", strerror(errno),
-                 ev->fds[0]);
+        log_line(error, "the loop cannot go on: the kernel refuses to wait for events: %s; the program must not close descriptors "
+                 "that it has not opened", strerror(errno));
         mln_event_break_set(ev);
     }
 }
@@ -443,6 +443,10 @@ static void perform(mln_event_t *ev, uint64_t generation)
         break;
     case STEP_STOPPED:
         ev->failed = step->again;
+        mln_event_break_set(ev);
+        break;
+    case STEP_FAILED:
+        log_line(error, "%s", step->text);
         mln_event_break_set(ev);
         break;
     default:

@@ -168,6 +168,11 @@ func (l *loop) advance() {
 			return
 		}
 		atomic.StoreUint32((*uint32)(&l.step.sleeping), 0)
+		if outcome == event.Failed {
+			l.step.kind = C.STEP_FAILED
+			l.say(l.Err().Error())
+			return
+		}
 		if outcome == event.Interrupted {
 			l.step.waited = 1 // also where the wait was but a look, for something is always ready
 			return
