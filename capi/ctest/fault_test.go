@@ -357,6 +357,7 @@ func (r *faultRun) do(t *testing.T, injector, group string) {
 	}
 	fatal := r.fatal != "" && regexp.MustCompile(r.fatal).MatchString(r.output)
 	lines := r.causes()
+	said := fatal || len(lines) > 0 || regexp.MustCompile("(?m)^told: .*"+r.cause()).MatchString(r.output)
 	switch {
 	case result.TimedOut:
 		r.err = fmt.Errorf("the group hangs")
@@ -365,11 +366,11 @@ func (r *faultRun) do(t *testing.T, injector, group string) {
 	case len(lines) > linesMost:
 		r.err = fmt.Errorf("the log tells the cause %d times:\n\t%s", len(lines), strings.Join(lines, "\n\t"))
 	case result.Exit == groupRefused && r.phase == start && r.number > 0:
-		if len(lines) == 0 && !fatal {
+		if !said {
 			r.err = fmt.Errorf("the group does not start, and the log does not say %q", r.errno.Error())
 		}
 	case result.Exit == 0:
-		r.err = r.judge(len(lines) > 0 || fatal)
+		r.err = r.judge(said)
 		if r.err == nil {
 			r.err = files
 		}
@@ -388,12 +389,17 @@ func endOf(result outcome) int {
 	return result.Exit
 }
 
+// cause matches what tells the error.
+func (r *faultRun) cause() string {
+	if r.errno == syscall.ENOMEM {
+		return "(?i:cannot allocate memory|no memory|out of memory)"
+	}
+	return "(?i:" + regexp.QuoteMeta(r.errno.Error()) + ")"
+}
+
 // causes are the lines of the log, in the file and on standard error, that tell the cause; those on both are told once.
 func (r *faultRun) causes() []string {
-	cause := regexp.MustCompile("(?i)" + regexp.QuoteMeta(r.errno.Error()))
-	if r.errno == syscall.ENOMEM {
-		cause = regexp.MustCompile("(?i)cannot allocate memory|no memory|out of memory")
-	}
+	cause := regexp.MustCompile(r.cause())
 	var found []string
 	inFile := map[string]bool{}
 	for _, ofFile := range []bool{true, false} {
