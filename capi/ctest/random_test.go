@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,21 +16,25 @@ const (
 	randomKinds = 17
 )
 
-// randomRun is one run of programs/api_random.c: a seed, how many steps, and which kinds of steps are left out.
+// randomRun is one run of programs/api_random.c: a seed, how many steps, which kinds of steps are left out, and the fault to plant, if any.
 type randomRun struct {
 	seed    uint64
 	steps   int
 	without uint32
+	planted string
+}
+
+func (r randomRun) arguments() []string {
+	return []string{strconv.FormatUint(r.seed, 10), strconv.Itoa(r.steps), fmt.Sprintf("%#x", r.without), r.planted}
 }
 
 func (r randomRun) String() string {
-	return fmt.Sprintf("api_random %d %d 0x%x", r.seed, r.steps, r.without)
+	return strings.TrimSpace("api_random " + strings.Join(r.arguments(), " "))
 }
 
 func (r randomRun) fails(t *testing.T, program string) error {
 	t.Helper()
-	output, err := runProgram(t, filepath.Join(programs, "api_random.c"), program,
-		strconv.FormatUint(r.seed, 10), strconv.Itoa(r.steps), fmt.Sprintf("%#x", r.without))
+	output, err := runProgram(t, filepath.Join(programs, "api_random.c"), program, r.arguments()...)
 	if err != nil {
 		return fmt.Errorf("%v: %w\n%s", r, err, output)
 	}
@@ -96,6 +101,15 @@ func TestRandomCalls(t *testing.T) {
 	program := randomProgram(t)
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && !t.Failed(); {
 		checkRandom(t, program, randomRun{seed: rand.Uint64(), steps: randomSteps})
+	}
+}
+
+// TestRandomCallsNoticesWorkers asserts that a worker that dies fails a run by its death, and not by what is missing much later.
+func TestRandomCallsNoticesWorkers(t *testing.T) {
+	t.Parallel()
+	err := randomRun{seed: 1, steps: 10, planted: "abort"}.fails(t, randomProgram(t))
+	if err == nil || !strings.Contains(err.Error(), "was ended by signal 6, and should not have") {
+		t.Errorf("a worker has aborted, and the error is %v", err)
 	}
 }
 

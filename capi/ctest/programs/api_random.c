@@ -4,7 +4,8 @@
  * with the data it was registered with; and in the end no descriptor is left.
  *
  * The arguments are a seed, how many steps the master makes, and a mask of the kinds of steps to leave out; all have defaults, and the
- * seed is printed. Processes are not in step with each other, so a seed repeats what they try, not when.
+ * seed is printed. Processes are not in step with each other, so a seed repeats what they try, not when. A fourth argument names a fault
+ * to plant, so that finding it can be tested.
  *
  * deadline: 60s
  */
@@ -15,6 +16,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 enum { MESSAGE = 2000, EMPTY, QUIT, DONE };
 
@@ -80,6 +82,7 @@ struct pipe {
 
 static uint64_t seed, whims;
 static unsigned left_out;
+static const char *planted = "";
 static int steps, quiet, depth, breaking, births, deaths, callback_set;
 static struct life *mine; /* NULL in the master */
 static struct timer timers[TIMERS];
@@ -104,6 +107,58 @@ static void run(mln_event_t *ev)
     mln_event_dispatch(ev);
     if (getpid() != pid)
         live();
+}
+
+/* ---- workers that end otherwise than they should ---- */
+
+static volatile sig_atomic_t failed; /* a worker's pid */
+static siginfo_t failure;
+
+/* With the master gone or its channel closed, a worker ends with 127; what does not end then is killed. */
+static int legal(const struct life *l, const siginfo_t *end)
+{
+    if (!atomic_load(&l->dead))
+        return 0;
+    return end->si_code == CLD_EXITED ? end->si_status == 0 || end->si_status == 127
+                                      : end->si_status == SIGKILL || end->si_status == SIGTERM;
+}
+
+/*
+ * Looks at the end of workers before the library waits for them, which it does later on this thread: a check that failed in one would
+ * otherwise be noticed only when nothing had come of it for so long that there must be something wrong.
+ */
+static void on_child(int signo)
+{
+    int saved = errno;
+
+    (void)signo;
+    for (int i = 0; mine == NULL && i < LIVES; ++i) {
+        int pid = atomic_load(&shared->lives[i].pid);
+        siginfo_t end = {.si_pid = 0};
+
+        if (pid != 0 && waitid(P_PID, (id_t)pid, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid == pid &&
+            !legal(&shared->lives[i], &end)) {
+            failure = end;
+            failed = pid;
+        }
+    }
+    errno = saved;
+}
+
+static void watch_children(void)
+{
+    struct sigaction action = {.sa_handler = on_child, .sa_flags = SA_RESTART | SA_ONSTACK};
+
+    CHECK_INT(sigaction(SIGCHLD, &action, NULL), 0);
+}
+
+static void check_children(void)
+{
+    if (failed == 0)
+        return;
+    fprintf(stderr, "worker %d %s %d, and should not have ended like that\n", (int)failed,
+            failure.si_code == CLD_EXITED ? "exited with status" : "was ended by signal", failure.si_status);
+    CHECK_INT(failed, 0);
 }
 
 /* ---- messages ---- */
@@ -192,6 +247,8 @@ static void on_quit(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void
     (void)len;
     (void)udata;
     (void)received(f_ptr);
+    if (strcmp(planted, "abort") == 0)
+        abort();
     quiet = 1;
     send_type(ev, NULL, DONE, 0);
 }
@@ -628,6 +685,7 @@ static int finished(void)
 /* What keeps things going. */
 static void pulse(mln_event_t *ev, void *data)
 {
+    check_children();
     if (!quiet)
         act(ev);
     if (mine == NULL && steps == 0) {
@@ -681,11 +739,13 @@ int main(int argc, char **argv)
     seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
     steps = argc > 2 ? atoi(argv[2]) : 400;
     left_out = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 0) : 0;
+    planted = argc > 4 ? argv[4] : "";
     printf("seed %llu, %d steps, without 0x%x\n", (unsigned long long)seed, steps, left_out);
     fflush(stdout);
     whims = seed;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
+    watch_children();
     handle(MESSAGE, on_message, on_message);
     handle(EMPTY, on_empty, on_empty);
     handle(QUIT, NULL, on_quit);
