@@ -2,6 +2,7 @@ package ctest
 
 import (
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"path/filepath"
 	"strconv"
@@ -41,29 +42,42 @@ func (r randomRun) fails(t *testing.T, program string) error {
 	return nil
 }
 
-// shrink looks for a run with fewer steps, of fewer kinds, that fails as well. A run that passes is tried again: the processes of a run
-// are not in step with each other. It takes at most so long.
+// shrink looks for a run of fewer kinds and with fewer steps that fails as well, for as long as that makes it smaller, and no longer than
+// the limit. Of each size it tries several runs with seeds of their own: what was left out has changed the sequence of what is done.
 func (r randomRun) shrink(t *testing.T, program string, limit time.Duration) (randomRun, error) {
+	const seeds = 5
 	end := time.Now().Add(limit)
+	type size struct {
+		steps   int
+		without uint32
+	}
 	var last error
-	try := func(smaller randomRun) bool {
-		for i := 0; i < 3 && time.Now().Before(end); i++ {
+	tried := map[size]bool{}
+	try := func(steps int, without uint32) bool {
+		smaller := randomRun{r.seed, steps, without, r.planted}
+		for i := 0; i < seeds && !tried[size{steps, without}] && time.Now().Before(end); i++ {
 			if err := smaller.fails(t, program); err != nil {
 				r, last = smaller, err
 				return true
 			}
+			smaller.seed = rand.Uint64()
 		}
+		tried[size{steps, without}] = true
 		return false
 	}
-	for kind := range randomKinds {
-		smaller := r
-		smaller.without |= 1 << kind
-		try(smaller)
-	}
-	for step := r.steps / 2; step > 0; step /= 2 {
-		smaller := r
-		smaller.steps -= step
-		try(smaller)
+	for before := (randomRun{}); r != before; {
+		before = r
+		for n := randomKinds / 2; n > 0; n /= 2 {
+			for kind := 0; kind < randomKinds; kind += n {
+				if some := uint32(1<<n-1) << kind % (1 << randomKinds); r.without|some != r.without {
+					try(r.steps, r.without|some)
+				}
+			}
+		}
+		for n := r.steps / 2; n > 0; n /= 2 {
+			for r.steps > n && try(r.steps-n, r.without) {
+			}
+		}
 	}
 	return r, last
 }
@@ -82,7 +96,7 @@ func randomProgram(tb testing.TB) string {
 	return path
 }
 
-// checkRandom reports a run that fails, and the smallest one like it that is found in a minute.
+// checkRandom reports a run that fails, and the smallest one like it that is found in two minutes.
 func checkRandom(t *testing.T, program string, r randomRun) {
 	t.Helper()
 	err := r.fails(t, program)
@@ -90,7 +104,7 @@ func checkRandom(t *testing.T, program string, r randomRun) {
 		return
 	}
 	t.Error(err)
-	if smaller, last := r.shrink(t, program, time.Minute); last != nil {
+	if smaller, last := r.shrink(t, program, 2*time.Minute); last != nil {
 		t.Errorf("smaller: %v\n%v", smaller, last)
 	}
 }
@@ -110,6 +124,41 @@ func TestRandomCallsNoticesWorkers(t *testing.T) {
 	err := randomRun{seed: 1, steps: 10, planted: "abort"}.fails(t, randomProgram(t))
 	if err == nil || !strings.Contains(err.Error(), "was ended by signal 6, and should not have") {
 		t.Errorf("a worker has aborted, and the error is %v", err)
+	}
+}
+
+// TestRandomCallsShrink plants a fault that takes two kinds of steps, setting a timer and taking it back, and asserts that a run with
+// little else is found, and that its seed finds the fault again.
+func TestRandomCallsShrink(t *testing.T) {
+	t.Parallel()
+	program := randomProgram(t)
+	const most = 12 // steps
+	r := randomRun{seed: rand.Uint64(), steps: randomSteps, planted: "forget"}
+	if r.fails(t, program) == nil {
+		t.Fatalf("%v passes", r)
+	}
+	smaller, err := r.shrink(t, program, 2*time.Minute)
+	if kinds := randomKinds - bits.OnesCount32(smaller.without); err == nil || kinds > 2 || smaller.steps > most {
+		t.Fatalf("the smallest run found, %v, has %d kinds of steps; 2 and at most %d steps are expected: %v", smaller, kinds, most, err)
+	}
+	t.Logf("%v", smaller)
+	for range 10 {
+		if smaller.fails(t, program) != nil {
+			return
+		}
+	}
+	t.Errorf("%v failed once, and not in 10 further runs", smaller)
+}
+
+// TestRandomCallsKinds asserts that the test knows every kind of step that the program does.
+func TestRandomCallsKinds(t *testing.T) {
+	t.Parallel()
+	program := randomProgram(t)
+	if err := (randomRun{without: 1<<randomKinds - 1}).fails(t, program); err != nil {
+		t.Errorf("without any kind of step: %v", err)
+	}
+	if (randomRun{without: 1 << randomKinds}).fails(t, program) == nil {
+		t.Errorf("api_random.c has more than %d kinds of steps", randomKinds)
 	}
 }
 
