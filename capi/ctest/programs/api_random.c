@@ -1,24 +1,30 @@
 /*
- * A master and its workers do whatever the API allows, in random order, from handlers inside handlers, while a model watches: no
- * message that was accepted is lost, doubled or out of order between two that live; a handler is called only while it is registered,
- * with the data it was registered with; and in the end no descriptor is left.
+ * A master, its workers and programs that echo do whatever the API allows, in random order, from handlers inside handlers, while a
+ * model watches: no message that was accepted is lost, doubled or out of order between two that live; a handler is called only while
+ * it is registered, with the data it was registered with; and in the end no descriptor is left.
  *
- * The arguments are a seed, how many steps the master makes (a worker makes a quarter), and a mask of the kinds of steps to leave out;
- * all have defaults, and the seed is printed. Processes are not in step with each other, so a seed repeats what they try, not when. A
- * fourth argument names a fault to plant, so that finding it can be tested.
+ * The arguments are a seed, how many steps the master makes (a worker makes a quarter), and a mask of the kinds of steps to leave
+ * out; all have defaults, and the seed is printed. Processes are not in step with each other, so a seed repeats what they try, not
+ * when. A fourth argument names a fault to plant, so that finding it can be tested.
  *
  * deadline: 60s
  */
 #include "ipc.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-enum { MESSAGE = 2000, EMPTY, QUIT, DONE };
+#include "mln_conf.h"
+#include "mln_log.h"
+#include "mln_path.h"
+
+enum { MESSAGE = 2000, EMPTY, QUIT, DONE, ASIDE, SPARE };
 
 enum {
     LIVES = 256, /* more than there can be processes in a run */
@@ -28,6 +34,7 @@ enum {
     TIMERS = 8,
     PIPES = 4,
     DEPTH = 3,
+    FORKS = 2, /* of plain children, by each process */
     LARGEST = 300000,
     IN_FLIGHT = 8 << 20,
     SILENCE_MS = 10000
@@ -45,7 +52,8 @@ struct life {
     atomic_int dead;   /* it is to end before the rest, and what is under way may be lost */
     atomic_int closed; /* by the master: nothing more may come of it */
     atomic_int told, done;
-    struct direction up, down;
+    atomic_int echoes; /* a program, which sends what it is sent and knows nothing of this */
+    struct direction up, down, aside; /* aside: up as well, from another thread */
 };
 
 static struct {
@@ -62,6 +70,14 @@ static struct life *life_of(pid_t pid)
         if (atomic_load(&l->pid) == pid || atomic_compare_exchange_strong(&l->pid, &nobody, pid) || nobody == pid)
             return l;
     }
+}
+
+static struct life *life_of_worker(const mln_fork_t *f)
+{
+    struct life *l = life_of(f->pid);
+
+    atomic_store(&l->echoes, f->etype == M_PET_EXE);
+    return l;
 }
 
 /* ---- what one process knows ---- */
@@ -87,8 +103,17 @@ static int steps, steps_of_workers, quiet, depth, breaking, births, deaths, call
 static struct life *mine; /* NULL in the master */
 static struct timer timers[TIMERS];
 static struct pipe pipes[PIPES];
+static int plain_timers, signal_set, done_sent, forks, spare_set = 1;
+static int refilled; /* the tables of handlers, since the last MESSAGE */
+static unsigned raised, caught, left_over;
+static long queue_limit;
+static void *slot; /* of MESSAGE */
 static mln_event_t *loops[DEPTH + 2]; /* that are on the stack */
+static jmp_buf places[DEPTH + 2];     /* where they were dispatched */
 static char payload[LARGEST];
+static pthread_t thread;
+static int thread_made;
+static atomic_int thread_sends;
 static long long last_progress;
 
 static void act(mln_event_t *ev);
@@ -99,12 +124,13 @@ static unsigned pick(unsigned n)
     return (unsigned)(random_number(&whims) % n);
 }
 
-/* Runs a loop. What comes back may be another process: the successor of a worker. */
+/* Runs a loop until it is broken or left by a jump. What comes back may be another process: the successor of a worker. */
 static void run(mln_event_t *ev)
 {
     pid_t pid = getpid();
 
-    mln_event_dispatch(ev);
+    if (setjmp(places[depth]) == 0)
+        mln_event_dispatch(ev);
     if (getpid() != pid)
         live();
 }
@@ -168,35 +194,46 @@ static uint64_t content(const struct direction *d, unsigned number)
     return seed ^ (uint64_t)number << 20 ^ (uint64_t)((const char *)d - (const char *)shared);
 }
 
-/* f is the worker; NULL: from a worker to its master. */
-static void send_type(mln_event_t *ev, mln_fork_t *f, mln_u32_t type, mln_u32_t size)
+/* Whether a message that was not taken may be refused: a full queue says EAGAIN; who is about to end may be gone. */
+static void check_refusal(struct life *l)
 {
-    struct life *l = f != NULL ? life_of(f->pid) : mine;
+    if (!atomic_load(&l->dead) && !(errno == EAGAIN && queue_limit > 0))
+        CHECK_INT(errno, 0);
+}
+
+/* f is the worker; NULL: from a worker to its master. The result is 1, or 0 if the message was refused. */
+static int send_type(mln_event_t *ev, mln_fork_t *f, mln_u32_t type, mln_u32_t size)
+{
+    struct life *l = f != NULL ? life_of_worker(f) : mine;
     struct direction *d = f != NULL ? &l->down : &l->up;
     unsigned number = atomic_load(&d->sent);
-    int result;
 
     if (size >= sizeof number) {
         memcpy(payload, &number, sizeof number);
         fill(payload + sizeof number, size - sizeof number, content(d, number));
     }
-    result = f != NULL ? mln_ipc_master_send_prepare(ev, type, payload, size, f)
-                       : mln_ipc_worker_send_prepare(ev, type, payload, size);
-    if (result == 0)
+    if ((f != NULL ? mln_ipc_master_send_prepare(ev, type, payload, size, f)
+                   : mln_ipc_worker_send_prepare(ev, type, payload, size)) != 0) {
+        check_refusal(l);
+        return 0;
+    }
+    if (type != SPARE) /* which nobody may want */
         atomic_fetch_add(&d->sent, 1);
-    else if (!atomic_load(&l->dead))
-        CHECK_INT(errno, 0);
+    return 1;
 }
 
 static void send_some(mln_event_t *ev, mln_fork_t *f)
 {
-    if (bytes_to_send(f != NULL ? &f->conn : mln_fork_master_connection_get()) > IN_FLIGHT)
+    /* While another thread sends, the queue is its as well. */
+    if (!atomic_load(&thread_sends) && bytes_to_send(f != NULL ? &f->conn : mln_fork_master_connection_get()) > IN_FLIGHT)
         return;
     for (unsigned n = 1 + pick(20); n > 0; --n) {
         unsigned kind = pick(100);
 
         if (kind < 5)
             send_type(ev, f, EMPTY, 0);
+        else if (kind < 8)
+            send_type(ev, f, SPARE, pick(100));
         else
             send_type(ev, f, MESSAGE, 4 + pick(kind < 70 ? 100 : kind < 97 ? 5000 : LARGEST - 4));
     }
@@ -204,31 +241,60 @@ static void send_some(mln_event_t *ev, mln_fork_t *f)
 
 static struct life *received(void *f_ptr)
 {
-    mln_fork_t *f = f_ptr;
-    struct life *l = mine != NULL ? mine : life_of(f->pid);
+    struct life *l = mine != NULL ? mine : life_of_worker(f_ptr);
 
     CHECK(!atomic_load(&l->closed) || mine != NULL);
     atomic_fetch_add(mine != NULL ? &l->down.received : &l->up.received, 1);
     return l;
 }
 
+static void check_message(const struct direction *d, unsigned expected, const void *buf, mln_u32_t len)
+{
+    unsigned number;
+
+    CHECK(len >= sizeof number);
+    memcpy(&number, buf, sizeof number);
+    if (number != expected)
+        fprintf(stderr, "in %s, %d dispatches inside handlers\n", mine != NULL ? "a worker" : "the master", depth);
+    CHECK_INT(number, expected);
+    CHECK(filled((const char *)buf + sizeof number, len - sizeof number, content(d, number)));
+}
+
 static void on_message(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
     struct life *l = received(f_ptr);
-    struct direction *d = mine != NULL ? &l->down : &l->up;
-    unsigned number;
+    const struct direction *came = mine != NULL ? &l->down : &l->up, *made = atomic_load(&l->echoes) ? &l->down : came;
+    unsigned number = atomic_load(&came->received) - 1;
 
-    (void)udata;
-    CHECK(len >= sizeof number);
-    memcpy(&number, buf, sizeof number);
-    if (number != atomic_load(&d->received) - 1)
-        fprintf(stderr, "in %s, %d dispatches inside handlers\n", mine != NULL ? "a worker" : "the master", depth);
-    CHECK_INT(number, atomic_load(&d->received) - 1);
-    CHECK(filled((char *)buf + sizeof number, len - sizeof number, content(d, number)));
+    if (!refilled || *udata != NULL) /* which it was registered with */
+        CHECK_PTR(*udata, slot);
+    refilled = 0;
+    slot = *udata = payload + pick(100);
+    check_message(made, number, buf, len);
     if (pick(8) == 0) {
         act(ev);
-        CHECK(filled((char *)buf + sizeof number, len - sizeof number, content(d, number))); /* as long as its handler runs */
+        check_message(made, number, buf, len); /* as long as its handler runs */
     }
+}
+
+static void on_aside(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+{
+    struct life *l = life_of_worker(f_ptr);
+
+    (void)ev;
+    (void)udata;
+    check_message(&l->aside, atomic_fetch_add(&l->aside.received, 1), buf, len);
+}
+
+static void on_spare(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+{
+    (void)f_ptr;
+    (void)buf;
+    (void)len;
+    (void)udata;
+    CHECK(spare_set);
+    if (pick(8) == 0)
+        act(ev);
 }
 
 static void on_empty(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
@@ -243,6 +309,7 @@ static void on_empty(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, voi
 
 static void on_quit(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
+    (void)ev;
     (void)buf;
     (void)len;
     (void)udata;
@@ -250,9 +317,20 @@ static void on_quit(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void
     if (strcmp(planted, "abort") == 0)
         abort();
     quiet = 1;
-    send_type(ev, NULL, DONE, 0);
 }
 
+/* Nothing is under way, in either direction. */
+static void check_all(const struct life *l)
+{
+    int echoes = atomic_load(&l->echoes);
+
+    CHECK_INT(atomic_load(&l->up.received), atomic_load(echoes ? &l->down.sent : &l->up.sent));
+    CHECK_INT(atomic_load(&l->aside.received), atomic_load(&l->aside.sent));
+    if (!echoes)
+        CHECK_INT(atomic_load(&l->down.received), atomic_load(&l->down.sent));
+}
+
+/* In the master: the answer to QUIT; that of a program is QUIT. */
 static void on_done(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
     struct life *l = received(f_ptr);
@@ -262,8 +340,84 @@ static void on_done(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void
     (void)len;
     (void)udata;
     CHECK(atomic_load(&l->told));
-    CHECK_INT(atomic_load(&l->down.received), atomic_load(&l->down.sent));
+    check_all(l);
     atomic_store(&l->done, 1);
+}
+
+/* ---- another thread, which sends while this one dispatches and sends ---- */
+
+static void *send_from_thread(void *data)
+{
+    static char bytes[5000];
+
+    for (int n = *(int *)data; n > 0; --n) {
+        unsigned number = atomic_load(&mine->aside.sent);
+        size_t size = sizeof number + number * 97 % (sizeof bytes - sizeof number);
+
+        memcpy(bytes, &number, sizeof number);
+        fill(bytes + sizeof number, size - sizeof number, content(&mine->aside, number));
+        atomic_fetch_add(&mine->aside.sent, 1); /* before it can arrive */
+        if (mln_ipc_worker_send_prepare(loops[0], ASIDE, bytes, size) != 0) {
+            atomic_fetch_sub(&mine->aside.sent, 1);
+            check_refusal(mine);
+        }
+    }
+    atomic_store(&thread_sends, 0);
+    return NULL;
+}
+
+static void join_thread(void)
+{
+    if (thread_made)
+        CHECK_INT(pthread_join(thread, NULL), 0);
+    thread_made = 0;
+}
+
+static void start_thread(mln_event_t *ev)
+{
+    static int messages;
+
+    (void)ev;
+    if (mine == NULL || atomic_load(&thread_sends)) /* in a master a worker, and what leads to it, could end meanwhile */
+        return;
+    join_thread();
+    messages = 1 + (int)pick(200);
+    atomic_store(&thread_sends, 1);
+    CHECK_INT(pthread_create(&thread, NULL, send_from_thread, &messages), 0);
+    thread_made = 1;
+}
+
+/* ---- signals ---- */
+
+static void on_signal(mln_event_t *ev, int signo, void *data)
+{
+    (void)ev;
+    CHECK(signal_set);
+    CHECK_INT(signo, SIGUSR1);
+    CHECK_PTR(data, &signal_set);
+    ++caught;
+    CHECK(caught <= raised + left_over);
+}
+
+static void set_signal(mln_event_t *ev)
+{
+    if (ev != loops[0])
+        return;
+    signal_set = !signal_set;
+    if (!signal_set) { /* what has been raised may still come, to a handler that is set later */
+        left_over += raised - caught;
+        raised = caught = 0;
+    }
+    CHECK_INT(mln_event_set_signal(ev, signal_set ? M_EV_SET : M_EV_UNSET, SIGUSR1, &signal_set, on_signal), 0);
+}
+
+static void raise_signal(mln_event_t *ev)
+{
+    (void)ev;
+    if (!signal_set)
+        return;
+    ++raised;
+    CHECK_INT(raise(SIGUSR1), 0);
 }
 
 /* ---- timers and the callback ---- */
@@ -298,6 +452,22 @@ static void cancel_timer(mln_event_t *ev)
     if (strcmp(planted, "forget") != 0)
         mln_event_timer_cancel(ev, t->handle);
     t->handle = NULL;
+}
+
+static void on_plain_timer(mln_event_t *ev, void *data)
+{
+    CHECK_PTR(data, &plain_timers);
+    CHECK(--plain_timers >= 0);
+    act(ev);
+}
+
+/* One that cannot be taken back. */
+static void set_plain_timer(mln_event_t *ev)
+{
+    if (ev != loops[0])
+        return;
+    ++plain_timers;
+    CHECK_INT(mln_event_set_timer(ev, pick(4), &plain_timers, on_plain_timer), 0);
 }
 
 static void on_callback(mln_event_t *ev, void *data)
@@ -478,11 +648,106 @@ static void exchange(mln_event_t *ev)
     close(fds[1]);
 }
 
+/* ---- the configuration and the log ---- */
+
+static int conf_files[2]; /* a good one and a broken one; in memory, so that nothing is left of them */
+static int conf_broken, reloads;
+static mln_conf_hook_t *hook;
+
+static char *conf_file(void)
+{
+    static char path[32];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", conf_files[conf_broken]);
+    return path;
+}
+
+static void load_conf(void)
+{
+    CHECK((conf_files[0] = memfd_create("conf", MFD_CLOEXEC)) >= 0);
+    CHECK((conf_files[1] = memfd_create("conf", MFD_CLOEXEC)) >= 0);
+    dprintf(conf_files[0], "ipc_queue_limit %ld;\nworker_heartbeat 30000;\nworker_start_timeout 30000;\n", queue_limit);
+    dprintf(conf_files[1], "ipc_queue_limit {\n");
+    mln_path_hook_set(m_p_conf, conf_file);
+    CHECK_INT(mln_conf_load(), 0);
+}
+
+static int on_reload(void *data)
+{
+    CHECK_PTR(data, &reloads);
+    ++reloads;
+    return 0;
+}
+
+static void change_hook(mln_event_t *ev)
+{
+    (void)ev;
+    if (hook == NULL) {
+        CHECK((hook = mln_conf_hook_set(on_reload, &reloads)) != NULL);
+    } else {
+        mln_conf_hook_unset(hook);
+        hook = NULL;
+    }
+}
+
+static void reload(mln_event_t *ev)
+{
+    int before = reloads;
+    mln_conf_domain_t *domain;
+
+    (void)ev;
+    conf_broken = pick(4) == 0;
+    CHECK_INT(mln_conf_reload(), conf_broken ? -1 : 0);
+    CHECK_INT(reloads, before + (hook != NULL && !conf_broken));
+    conf_broken = 0;
+    CHECK((domain = mln_conf()->search(mln_conf(), "main")) != NULL);
+    CHECK_INT(domain->search(domain, "ipc_queue_limit")->search(domain->search(domain, "ipc_queue_limit"), 1)->val.i, queue_limit);
+}
+
+static int logged;
+
+static void on_log(mln_log_t *log, mln_log_level_t level, const char *file, const char *func, int line, char *fmt, va_list args)
+{
+    (void)log;
+    (void)file;
+    (void)line;
+    (void)fmt;
+    if (strcmp(func, "write_log") != 0) /* the library's own */
+        return;
+    CHECK_INT(level, error);
+    CHECK_INT(va_arg(args, int), logged++);
+}
+
+static void write_log(mln_event_t *ev)
+{
+    mln_logger_t usual = mln_log_logger_get();
+    int before = logged;
+
+    (void)ev;
+    mln_log_logger_set(on_log);
+    mln_log(error, "%d\n", logged);
+    CHECK_INT(logged, before + 1);
+    mln_log_logger_set(usual);
+}
+
 /* ---- loops ---- */
 
 static void break_it(mln_event_t *ev)
 {
     mln_event_break_set(ev);
+}
+
+/* Until the dispatch returns. */
+static void break_once(mln_event_t *ev)
+{
+    mln_event_set_break(ev);
+}
+
+/* Out of the handler that is running. */
+static void jump(mln_event_t *ev)
+{
+    (void)ev;
+    longjmp(places[depth], 1);
 }
 
 /* The loop of the handler that is running, inside that handler. */
@@ -503,10 +768,15 @@ static void other_on_timer(mln_event_t *ev, void *data)
 {
     (void)data;
     act(ev);
-    mln_event_break_set(ev);
+    if (pick(2)) {
+        loops[depth] = NULL;
+        mln_event_free(ev);
+    } else {
+        mln_event_break_set(ev);
+    }
 }
 
-/* Another loop, which ends before the handler does. */
+/* Another loop, which ends before the handler does, or in a handler of its own. */
 static void dispatch_other(mln_event_t *ev)
 {
     mln_event_t *other;
@@ -518,8 +788,8 @@ static void dispatch_other(mln_event_t *ev)
     loops[++depth] = other;
     CHECK(mln_event_timer_set(other, pick(3), NULL, other_on_timer) != NULL);
     run(other);
+    mln_event_free(loops[depth]);
     loops[depth--] = NULL;
-    mln_event_free(other);
 }
 
 /* ---- workers ---- */
@@ -542,13 +812,16 @@ static void send_step(mln_event_t *ev)
     (void)ev;
     if (mine != NULL || f != NULL)
         send_some(loops[0], f);
+    if (f != NULL && f->etype == M_PET_DFL && pick(16) == 0 &&
+        mln_ipc_master_send_prepare(loops[0], M_IPC_CONF_RELOAD, NULL, 0, f) != 0)
+        check_refusal(life_of_worker(f));
 }
 
 static int visit(mln_event_t *ev, mln_fork_t *f, void *data)
 {
     int *left = data;
 
-    CHECK(!atomic_load(&life_of(f->pid)->closed));
+    CHECK(!atomic_load(&life_of_worker(f)->closed));
     send_some(ev, f);
     return --*left < 0 ? -1 : 0;
 }
@@ -559,7 +832,8 @@ static void iterate(mln_event_t *ev)
 
     (void)ev;
     if (mine == NULL)
-        CHECK_INT(mln_fork_iterate(loops[0], visit, &left), before < n ? -1 : 0);
+        CHECK_INT(pick(2) ? mln_fork_iterate(loops[0], visit, &left) : mln_fork_scan_all(loops[0], visit, &left),
+                  before < n ? -1 : 0);
 }
 
 static void start_another(mln_event_t *ev)
@@ -575,13 +849,94 @@ static void start_another(mln_event_t *ev)
         live();
 }
 
+/* A program that echoes: this one, see main. */
+static void start_program(mln_event_t *ev)
+{
+    static char program[] = "/proc/self/exe", role[] = "echo";
+    mln_s8ptr_t *args;
+
+    (void)ev;
+    if (mine != NULL || births == BIRTHS || worker_count(loops[0]) >= WORKERS)
+        return;
+    ++births;
+    CHECK((args = calloc(2, sizeof *args)) != NULL);
+    args[0] = program;
+    args[1] = role;
+    CHECK_INT(mln_fork_spawn(pick(2) ? M_PST_SUP : M_PST_DFL, args, 2, loops[0]), 0);
+}
+
+/* Until the master hangs up, which it may do at any time. */
+static int echo(int fd)
+{
+    uint32_t header[2];
+    char *frame = malloc(sizeof header + LARGEST);
+
+    CHECK(frame != NULL);
+    while (read_bytes(fd, header, sizeof header)) {
+        size_t size = sizeof header - 4 + header[0];
+
+        CHECK(size <= sizeof header + LARGEST);
+        memcpy(frame, header, sizeof header);
+        if (!read_bytes(fd, frame + sizeof header, size - sizeof header))
+            break;
+        for (size_t at = 0; at < size;) {
+            ssize_t n = send(fd, frame + at, size - at, MSG_NOSIGNAL);
+
+            if (n < 0) {
+                CHECK(errno == EPIPE || errno == ECONNRESET);
+                return 0;
+            }
+            at += (size_t)n;
+        }
+    }
+    free(frame);
+    return 0;
+}
+
+/* A process of the program's own, which has nothing to do with workers and may use loops. */
+__attribute__((noreturn)) static void plain_child(void)
+{
+    mln_event_t *ev;
+
+    errno = 0;
+    CHECK(mln_event_timer_set(loops[0], 0, NULL, break_loop) == NULL);
+    CHECK_INT(errno, ESTALE);
+    for (int i = 0; i <= DEPTH; ++i)
+        mln_event_free(loops[i]);
+    if (pick(2)) {
+        CHECK((ev = mln_event_new()) != NULL);
+        CHECK(mln_event_timer_set(ev, pick(3), NULL, break_loop) != NULL);
+        mln_event_dispatch(ev);
+        mln_event_free(ev);
+    }
+    if (pick(2))
+        exit(0);
+    _exit(0);
+}
+
+static void fork_plainly(mln_event_t *ev)
+{
+    pid_t child;
+    int status;
+
+    (void)ev;
+    if (forks == FORKS)
+        return;
+    ++forks;
+    CHECK((child = fork()) >= 0);
+    if (child == 0)
+        plain_child();
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK_INT(status, 0);
+}
+
 static mln_fork_t *victim(void)
 {
     mln_fork_t *f = mine == NULL && deaths < DEATHS ? some_worker() : NULL;
 
     if (f != NULL) {
         ++deaths;
-        atomic_store(&life_of(f->pid)->dead, 1);
+        atomic_store(&life_of_worker(f)->dead, 1);
     }
     return f;
 }
@@ -618,8 +973,39 @@ static void leave(mln_event_t *ev)
 static void change_handler(mln_event_t *ev)
 {
     (void)ev;
-    CHECK_INT(mine == NULL ? mln_fork_master_ipc_handler_set(MESSAGE, on_message, NULL)
-                           : mln_fork_worker_ipc_handler_set(MESSAGE, on_message, NULL), 0);
+    slot = payload + pick(100);
+    refilled = 0;
+    CHECK_INT(mine == NULL ? mln_fork_master_ipc_handler_set(MESSAGE, on_message, slot)
+                           : mln_fork_worker_ipc_handler_set(MESSAGE, on_message, slot), 0);
+}
+
+/* What comes without a handler is dropped. */
+static void change_spare(mln_event_t *ev)
+{
+    ipc_handler handler;
+
+    (void)ev;
+    spare_set = !spare_set;
+    handler = spare_set ? on_spare : NULL;
+    CHECK_INT(mine == NULL ? mln_fork_master_ipc_handler_set(SPARE, handler, NULL)
+                           : mln_fork_worker_ipc_handler_set(SPARE, handler, NULL), 0);
+}
+
+/* Registrations come and go; they count when the tables are filled. */
+static void register_another(mln_event_t *ev)
+{
+    mln_ipc_cb_t *registration;
+
+    (void)ev;
+    if (mine != NULL)
+        return;
+    CHECK((registration = mln_ipc_handler_register(SPARE, on_spare, on_spare, NULL, NULL)) != NULL);
+    if (pick(2)) {
+        CHECK_INT(mln_ipc_set_process_handlers(), 0);
+        refilled = 1;
+        spare_set = 1;
+    }
+    mln_ipc_handler_unregister(registration);
 }
 
 /* ---- steps ---- */
@@ -628,6 +1014,8 @@ static void change_handler(mln_event_t *ev)
 static void (*const kinds[])(mln_event_t *) = {
     send_step, set_timer, cancel_timer, change_callback, set_descriptor, clear_descriptor, replace_descriptors, exchange, break_it,
     dispatch_inside, dispatch_other, iterate, start_another, kill_worker, close_worker, leave, change_handler,
+    start_thread, set_signal, raise_signal, set_plain_timer, change_hook, reload, write_log, break_once, jump, start_program,
+    fork_plainly, change_spare, register_another,
 };
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
@@ -654,12 +1042,10 @@ static void act(mln_event_t *ev)
 
 static int tell_to_quit(mln_event_t *ev, mln_fork_t *f, void *data)
 {
-    struct life *l = life_of(f->pid);
+    struct life *l = life_of_worker(f);
 
-    if (!atomic_load(&l->told)) {
-        atomic_store(&l->told, 1);
-        send_type(ev, f, QUIT, 0);
-    }
+    if (!atomic_load(&l->told))
+        atomic_store(&l->told, send_type(ev, f, QUIT, 0));
     *(int *)data += !atomic_load(&l->done) && !atomic_load(&l->dead);
     return 0;
 }
@@ -685,8 +1071,7 @@ static int finished(void)
         if (pid == 0 || atomic_load(&l->dead))
             continue;
         if (atomic_load(&l->done)) {
-            CHECK_INT(atomic_load(&l->up.received), atomic_load(&l->up.sent));
-            CHECK_INT(atomic_load(&l->down.received), atomic_load(&l->down.sent));
+            check_all(l);
             continue;
         }
         ++waiting;
@@ -695,13 +1080,14 @@ static int finished(void)
                     atomic_load(&l->down.received), atomic_load(&l->down.sent), atomic_load(&l->up.received), atomic_load(&l->up.sent));
     }
     CHECK(!late);
-    return waiting == 0;
+    return waiting == 0 && caught >= raised;
 }
 
 /* What keeps things going. */
 static void pulse(mln_event_t *ev, void *data)
 {
     check_children();
+    CHECK(mln_event_timer_set(ev, quiet ? 5 : pick(3), data, pulse) != NULL); /* first: a step may jump out of this */
     if (!quiet)
         act(ev);
     if (mine == NULL && steps == 0) {
@@ -709,10 +1095,12 @@ static void pulse(mln_event_t *ev, void *data)
         if (finished()) {
             breaking = 1;
             mln_event_break_set(ev);
-            return;
         }
     }
-    CHECK(mln_event_timer_set(ev, quiet ? 5 : pick(3), data, pulse) != NULL);
+    if (mine != NULL && quiet && !done_sent && caught >= raised) {
+        join_thread();
+        done_sent = send_type(ev, NULL, DONE, 0);
+    }
 }
 
 static void begin(mln_event_t *ev)
@@ -720,7 +1108,7 @@ static void begin(mln_event_t *ev)
     loops[0] = ev;
     for (int i = 0; i < PIPES; ++i)
         open_pipe(&pipes[i]);
-    pulse(ev, NULL);
+    CHECK(mln_event_timer_set(ev, 0, NULL, pulse) != NULL);
 }
 
 /* In a child, wherever in its master it was made: its life. */
@@ -734,7 +1122,11 @@ static void live(void)
         loops[i] = NULL;
     }
     memset(timers, 0, sizeof timers);
-    depth = quiet = breaking = callback_set = 0;
+    depth = quiet = breaking = callback_set = plain_timers = signal_set = done_sent = forks = conf_broken = 0;
+    raised = caught = left_over = 0;
+    slot = NULL;
+    refilled = 0;
+    spare_set = 1;
     steps = steps_of_workers;
     whims = seed + 1000003 * (uint64_t)(1 + atomic_fetch_add(&shared->born, 1));
     mine = life_of(getpid());
@@ -752,6 +1144,8 @@ int main(int argc, char **argv)
     mln_event_t *ev;
     int before;
 
+    if (argc > 1 && strcmp(argv[1], "echo") == 0)
+        return echo(atoi(argv[argc - 1]));
     seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
     steps = argc > 2 ? atoi(argv[2]) : 400;
     left_out = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 0) : 0;
@@ -763,11 +1157,15 @@ int main(int argc, char **argv)
     whims = seed;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
+    queue_limit = pick(2) ? 1000 * (long)pick(4000) : 0;
+    load_conf();
     watch_children();
     handle(MESSAGE, on_message, on_message);
     handle(EMPTY, on_empty, on_empty);
-    handle(QUIT, NULL, on_quit);
+    handle(QUIT, on_done, on_quit);
     handle(DONE, on_done, NULL);
+    handle(ASIDE, on_aside, NULL);
+    handle(SPARE, on_spare, on_spare);
     CHECK_INT(mln_fork_prepare(), 0);
     before = fd_count();
     CHECK((ev = mln_event_new()) != NULL);
