@@ -8,7 +8,11 @@
 
 #include <pthread.h>
 
-enum { WORD = 2000, READY, LONE, THREADS = 4, WORDS = 20000, LARGE = 40000 };
+#ifndef WORDS
+#define WORDS 20000 /* of each thread */
+#endif
+
+enum { WORD = 2000, READY, LONE, THREADS = 4, LARGE = 40000 };
 
 struct word {
     uint32_t thread;
@@ -144,15 +148,41 @@ static void on_lone_in_worker(mln_event_t *ev, void *f, void *buf, mln_u32_t len
     CHECK_INT(mln_ipc_worker_send_prepare(ev, READY, "", 1), 0);
 }
 
-int main(void)
+#ifdef EXECUTED
+static int work_executed(void)
+{
+    mln_event_t *ev = mln_event_new();
+
+    CHECK(ev != NULL);
+    CHECK_INT(mln_fork_worker_ipc_handler_set(WORD, on_word_in_worker, NULL), 0);
+    CHECK_INT(mln_fork_worker_ipc_handler_set(LONE, on_lone_in_worker, NULL), 0);
+    mln_fork_worker_events_set(ev);
+    begin(ev);
+    mln_event_dispatch(ev); /* until the master is gone */
+    return 1;
+}
+#endif
+
+int main(int argc, char **argv)
 {
     mln_event_t *ev;
 
+    (void)argv;
+#ifdef EXECUTED
+    if (argc > 1)
+        return work_executed();
+#else
+    (void)argc;
+#endif
     handle(WORD, on_word_in_master, on_word_in_worker);
     handle(READY, on_ready, NULL);
     handle(LONE, on_lone_in_master, on_lone_in_worker);
     ev = become_master();
+#ifdef EXECUTED
+    (void)start_peer(ev, "worker");
+#else
     start_worker(ev, begin);
+#endif
     dispatch(ev, begin);
     CHECK_INT(pthread_join(threads[0], NULL), 0);
     CHECK_INT(total, THREADS * WORDS);
