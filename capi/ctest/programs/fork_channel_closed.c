@@ -52,13 +52,13 @@ static void look(mln_event_t *ev, void *data)
 
 int main(int argc, char **argv)
 {
-    mln_s8ptr_t *args = (mln_s8ptr_t *)calloc(4, sizeof *args);
     static char program[] = "/proc/self/exe", role[] = "peer";
+    mln_s8ptr_t *args;
     mln_event_t *ev;
 
     if (argc > 1)
         return peer(atoi(argv[argc - 1]));
-    CHECK(args != NULL);
+    CHECK((args = (mln_s8ptr_t *)calloc(4, sizeof *args)) != NULL);
     args[0] = program;
     args[1] = role;
     handle(HELLO, on_hello, NULL);

@@ -30,6 +30,7 @@ static int peer(int number, int fd)
             at = put_frame(at, WORDS, &number, sizeof number);
         write_bytes(fd, small, (size_t)(at - small));
     }
+    free(payload);
     return 0;
 }
 
