@@ -138,14 +138,24 @@ int mln_event_set_signal(mln_event_t *ev, mln_u32_t flag, int signo, void *data,
     return result;
 }
 
+/* Takes one of the signals that wait: each when its turn comes, because a handler may leave by longjmp, and not by a count that was
+   read before, because a handler may dispatch. */
+static int take(mln_event_t *ev, int signo)
+{
+    unsigned waiting = atomic_load(&ev->signals[signo]);
+
+    while (waiting > 0 && !atomic_compare_exchange_weak(&ev->signals[signo], &waiting, waiting - 1))
+        ;
+    return waiting > 0;
+}
+
 void loop_signals_deliver(mln_event_t *ev, uint64_t generation)
 {
     if (ev->watches == NULL)
         return;
     ++ev->watches_walked;
     for (int signo = 1; signo < NSIG; ++signo) {
-        for (unsigned times = atomic_load(&ev->signals[signo]); times > 0; --times) {
-            atomic_fetch_sub(&ev->signals[signo], 1); /* each when its turn comes: a handler may leave by longjmp */
+        while (take(ev, signo)) {
             /* One that is added by a handler is at the end of the list and hears of this signal, too. */
             for (struct signal_watch *w = ev->watches; w != NULL; w = w->next) {
                 if (w->signo != signo || w->handler == NULL)

@@ -215,6 +215,29 @@ static void bad_calls(mln_event_t *ev)
     CHECK_INT(unwatch(ev, SIGUSR1, "a", note), -1);
 }
 
+/* A dispatch inside a handler takes what else was waiting. */
+static void dispatch_inside(mln_event_t *ev, int signo, void *data)
+{
+    (void)signo;
+    CHECK(++*(int *)data <= 2);
+    if (*(int *)data == 1)
+        mln_event_dispatch(ev);
+    else
+        mln_event_set_break(ev);
+}
+
+static void dispatch_in_a_handler(mln_event_t *ev)
+{
+    int calls = 0;
+
+    CHECK_INT(watch(ev, SIGUSR1, &calls, dispatch_inside), 0);
+    CHECK_INT(raise(SIGUSR1), 0);
+    CHECK_INT(raise(SIGUSR1), 0);
+    run_for(ev, 5);
+    CHECK_INT(calls, 2);
+    CHECK_INT(unwatch(ev, SIGUSR1, &calls, dispatch_inside), 0);
+}
+
 int main(void)
 {
     mln_event_t *ev = mln_event_init(1);
@@ -227,6 +250,7 @@ int main(void)
     wakes_an_idle_loop(ev);
     several_loops(ev);
     handlers_change_handlers(ev);
+    dispatch_in_a_handler(ev);
     bad_calls(ev);
     CHECK_INT(watch(ev, SIGUSR1, &calls, count_signal), 0);
     mln_event_destroy(ev);
