@@ -254,7 +254,7 @@ int channel_attach(mln_event_t *ev, mln_fork_t *f)
     if (!f->priv->unsent) {
         f->priv->unsent = 1;
         f->priv->next_unsent = ev->unsent;
-        ev->unsent = f;
+        __atomic_store_n(&ev->unsent, f, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&lock);
     loop_notify(ev);
@@ -544,7 +544,7 @@ static int queue_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln
         ev = f->priv->ev;
         ev->serves = 1;
         f->priv->next_unsent = ev->unsent;
-        ev->unsent = f;
+        __atomic_store_n(&ev->unsent, f, __ATOMIC_RELAXED);
         loop_notify(ev);
     }
     pthread_mutex_unlock(&lock);
@@ -646,11 +646,12 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
     const struct engine_table *go = loop_is_bound(ev) ? loop_engine(ev) : NULL;
     mln_size_t lost = 0;
     int result, error_number;
-    bool waits;
+    bool waits, finishing;
 
     pthread_mutex_lock(&lock);
     result = write_out(f, &lost);
     error_number = errno;
+    finishing = f->priv->finishing; /* it shares a byte with what other threads set */
     waits = result == M_C_NOTYET && go != NULL && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f) >= 0;
     f->priv->blocked = waits;
     if (!waits) /* whoever sends the next message sees to it that it is written */
@@ -663,7 +664,7 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
         log_line(error, "cannot wait for process %ld to take more; the next message will try again", (long)f->pid);
     if (result == M_C_ERROR && half_closed(f->conn.sockfd))
         give_up(f, error_number);
-    if (result != M_C_NOTYET && f->priv->finishing)
+    if (result != M_C_NOTYET && finishing)
         (void)shutdown(f->conn.sockfd, SHUT_WR);
 }
 

@@ -501,7 +501,7 @@ static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generat
                 return;
         }
         /* Answers leave at once when nothing else is ready; otherwise together, before the loop waits. */
-        if (!step->more && ev->unsent != NULL)
+        if (!step->more && __atomic_load_n(&ev->unsent, __ATOMIC_RELAXED) != NULL)
             channel_flush(ev);
         if (!nested)
             channel_bury(ev);
@@ -546,7 +546,7 @@ void mln_event_dispatch(mln_event_t *ev)
     run(ev, go, generation, nested);
     if (generation != engine_generation())
         return; /* the child's: the loop is its parent's */
-    if (ev->unsent != NULL) /* what the last handler sent before it broke the loop */
+    if (__atomic_load_n(&ev->unsent, __ATOMIC_RELAXED) != NULL) /* what the last handler sent before it broke the loop */
         channel_flush(ev);
     if (atomic_load(&ev->broken) == BREAK_ONCE)
         atomic_store(&ev->broken, 0);

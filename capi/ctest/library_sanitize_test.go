@@ -28,7 +28,8 @@ func TestProgramsUnderUndefinedBehaviorSanitizer(t *testing.T) {
 // TestProgramsUnderThreadSanitizer runs programs with threads, which do not fork, against a library built under the thread sanitizer. Go's
 // cgo tells it what the runtime's calls into C are ordered by; Go code itself it does not see: that is for the race detector.
 func TestProgramsUnderThreadSanitizer(t *testing.T) {
-	runSanitized(t, "-fsanitize=thread", []string{"event_threads.c", "event_dispatchers.c", "log_threads.c"}, nil)
+	runSanitized(t, "-fsanitize=thread", []string{"event_threads.c", "event_dispatchers.c", "log_threads.c",
+		"ipc_threads_send_program.c"}, nil)
 }
 
 // runSanitized builds the whole library with the sanitizers and runs the programs against it.
