@@ -9,7 +9,6 @@ import (
 	"errors"
 	"math"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"unsafe"
@@ -48,7 +47,7 @@ func engineChannelAttach(handle C.int64_t, fd C.int, c, worker C.uintptr_t, rest
 	room(false)
 	l := loopOf(handle)
 	ch := &channel{loop: l, c: uintptr(c), worker: uintptr(worker), fd: int(fd), level: noLevel}
-	ch.inbox.MaxPayload = maxPayload.Load()
+	ch.inbox.MaxPayload, ch.inbox.Discard = maxPayload.Load(), discard
 	if err := unix.SetNonblock(ch.fd, true); err != nil {
 		return result(err)
 	}
@@ -87,14 +86,18 @@ func engineChannelDetach(handle C.int64_t, fd C.int, c C.uintptr_t, frame C.uint
 			*rest, *size = toC(left), C.size_t(len(left))
 		}
 	}
-	if ch.inbox.Large() {
-		defer debug.FreeOSMemory() // a peer that ended inside of a large message: nothing else need ever bring a collection about
-	}
 	delete(l.channels, uintptr(c))
 	l.backlog = slices.DeleteFunc(l.backlog, func(other *channel) bool { return other == ch })
 	ch.keep()
+	ch.inbox.Close()
 	ch.pinner.Unpin()
-	ch.inbox = ipc.Inbox{}
+}
+
+// discard gives the pages of memory back to the system that nobody uses any more. To the Go runtime it is what it was.
+func discard(memory []byte) {
+	page := unix.Getpagesize()
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(memory)))) & (page - 1)
+	_ = unix.Madvise(memory[skip:skip+(len(memory)-skip)&^(page-1)], unix.MADV_DONTNEED)
 }
 
 // rest is what was received and not handed to a handler: the frames of the step from the given one on, and what is in

@@ -71,6 +71,7 @@ struct step {
     int32_t kind;      /* enum step_kind */
     int32_t waited;    /* this call has waited: a new iteration begins */
     int32_t more;      /* more is known to be ready: the next call will not wait */
+    int32_t poller;    /* it is time for poller_open */
     int32_t may_wait;  /* nothing is: when this is done, the C side may wait as for STEP_IDLE, without asking first */
     int32_t fd;
     uint32_t count;
@@ -135,6 +136,9 @@ struct engine_table {
     void (*loop_free)(int64_t loop);
     /* What to do next, in loop->step. */
     void (*loop_next)(int64_t loop);
+
+    /* Opens the descriptors of the runtime's poller, if they can be had. No fork may be under way. */
+    void (*poller_open)(void);
     int (*fd_set)(int64_t loop, int fd, struct interest *interest);
     int (*fd_known)(int64_t loop, int fd);
     int (*fd_clear)(int64_t loop, int fd);

@@ -20,6 +20,7 @@ const struct engine_table _mln_engine = {
     .loop_new = engineLoopNew,
     .loop_free = engineLoopFree,
     .loop_next = engineLoopNext,
+    .poller_open = enginePollerOpen,
     .fd_set = engineFDSet,
     .fd_known = engineFDKnown,
     .fd_clear = engineFDClear,

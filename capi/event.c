@@ -454,6 +454,15 @@ static void perform(mln_event_t *ev, uint64_t generation)
     }
 }
 
+/* Under the lock, so that a fork in another thread finds both of its descriptors, or none. */
+static void open_poller(mln_event_t *ev, const struct engine_table *go)
+{
+    pthread_mutex_lock(&loops_lock);
+    go->poller_open();
+    pthread_mutex_unlock(&loops_lock);
+    ev->step.poller = 0;
+}
+
 /*
  * One step after another until the loop is broken, or this process is another one: a handler forked. Then nothing of ev
  * may be touched, since the child may have freed it.
@@ -490,6 +499,8 @@ static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generat
             wait_at_once(ev);
         } else {
             go->loop_next(ev->handle);
+            if (step->poller)
+                open_poller(ev, go);
             waited = step->waited;
             perform(ev, generation);
             if (generation != engine_generation())

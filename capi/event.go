@@ -115,10 +115,10 @@ func (l *loop) sleep() bool {
 func engineLoopNext(handle C.int64_t) {
 	room(false)
 	l := loopOf(handle)
-	if l.steps++; l.steps%pollerSteps == 0 {
-		openPoller()
-	}
 	step := l.step
+	if l.steps++; l.steps%pollerSteps == 0 && pollerDue() {
+		step.poller = 1
+	}
 	l.settle()
 	step.kind, step.waited, step.more, step.may_wait = C.STEP_NONE, 0, 0, 0
 	if step.handling == 0 && l.kept != nil {

@@ -7,7 +7,6 @@ package main
 import "C"
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 	"weak"
@@ -15,26 +14,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var (
-	// canary is gone as soon as the garbage collector has run.
-	canary = weak.Make(new([4]*int))
-
-	pollerLock sync.Mutex
-)
+// canary is gone as soon as the garbage collector has run.
+var canary = weak.Make(new([4]*int))
 
 // pollerSteps is after how many steps of a loop it looks whether it is time to open the poller: that takes longer than much
 // of what a step does, and there are many of them between two collections.
 const pollerSteps = 64
 
-// openPoller has the runtime open the descriptors of its poller before it does so by itself, which is with its first timer:
-// after its second garbage collection it may set one at any time, and if it cannot open them then, it ends the process.
-// Programs that never come to a collection never have them.
-func openPoller() {
-	polls := (*uint32)(&C.engine_orders.polls)
-	if atomic.LoadUint32(polls) != 0 || canary.Value() != nil || !pollerLock.TryLock() {
-		return
-	}
-	defer pollerLock.Unlock()
+// polls says whether the runtime has its poller. It lies where the C side sees it.
+var polls = (*uint32)(&C.engine_orders.polls)
+
+// pollerDue reports whether the runtime is to open the descriptors of its poller, before it does so by itself, which is with its
+// first timer: after its second garbage collection it may set one at any time, and if it cannot open them then, it ends the
+// process. Programs that never come to a collection never have them.
+func pollerDue() bool { return atomic.LoadUint32(polls) == 0 && canary.Value() == nil }
+
+// enginePollerOpen is the entry poller_open of struct engine_table.
+//
+//export enginePollerOpen
+func enginePollerOpen() {
+	room(false)
 	if atomic.LoadUint32(polls) == 0 && pollerOpens() {
 		time.AfterFunc(time.Hour, func() {}).Stop()
 		atomic.StoreUint32(polls, 1)

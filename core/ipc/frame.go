@@ -78,6 +78,10 @@ type Inbox struct {
 	// MaxPayload is the largest payload to accept, in bytes; 0 means DefaultMaxPayload.
 	MaxPayload uint32
 
+	// Discard, if not nil, is called with memory of more than 2 MiB that is not needed any more: whoever knows how can give it
+	// back to the system at once, instead of when the garbage collector has found it.
+	Discard func([]byte)
+
 	buffer     []byte
 	start, end int // of what was received and not yet taken
 	biggest    int // frame that was taken since the buffer was last empty
@@ -97,6 +101,7 @@ func (in *Inbox) Space() []byte {
 			in.modest++
 		}
 		if !in.held && (len(in.buffer) > large || len(in.buffer) > usual && in.modest >= patience) {
+			in.discard()
 			in.buffer, in.modest = nil, 0
 		}
 		in.biggest = 0
@@ -121,6 +126,7 @@ func (in *Inbox) Space() []byte {
 	if in.held || size != len(in.buffer) {
 		fresh := make([]byte, size)
 		in.end = copy(fresh, in.buffer[in.start:in.end])
+		in.discard()
 		in.buffer, in.held = fresh, false
 	} else {
 		in.end = copy(in.buffer, in.buffer[in.start:in.end])
@@ -154,8 +160,17 @@ func (in *Inbox) Hold() []byte {
 	return in.buffer
 }
 
-// Large reports whether its memory has grown so far that it is given back as soon as it is empty: more than 2 MiB.
-func (in *Inbox) Large() bool { return len(in.buffer) > large }
+// Close ends the use of the inbox, whose memory goes unless it is held.
+func (in *Inbox) Close() {
+	in.discard()
+	in.buffer, in.start, in.end = nil, 0, 0
+}
+
+func (in *Inbox) discard() {
+	if !in.held && len(in.buffer) > large && in.Discard != nil {
+		in.Discard(in.buffer)
+	}
+}
 
 // Memory returns the memory that payloads lie in until Space moves on to another.
 func (in *Inbox) Memory() []byte { return in.buffer }

@@ -126,7 +126,7 @@ int main(int argc, char **argv)
         CHECK_INT(execv("/proc/self/exe", argv), 0);
     }
     for (int fd = 3; fd < 256; ++fd)
-        given[fd] = fcntl(fd, F_GETFD) >= 0;
+        given[fd] = is_given(fd);
     variable_makes_no_worker();
     handle(COUNTED, on_counted, NULL);
     ev = become_master();

@@ -62,14 +62,6 @@ static void be_traced(mln_event_t *ev)
     CHECK_INT(mln_ipc_worker_send_prepare(ev, READY, &answer, 1), 0);
 }
 
-static long long cpu_ms(void)
-{
-    struct timespec used;
-
-    CHECK_INT(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used), 0);
-    return (long long)used.tv_sec * 1000 + used.tv_nsec / 1000000;
-}
-
 static void end_idling(mln_event_t *ev, void *data)
 {
     (void)ev;

@@ -50,6 +50,15 @@ CHECK_UNUSED static inline void run_self(const char *mode)
     CHECK_INT(status, 0);
 }
 
+/* At the beginning of a program: whether a descriptor is whoever started it's. The Go runtime reads some files at this time. */
+CHECK_UNUSED static inline int is_given(int fd)
+{
+    char path[64], target[256] = "";
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return readlink(path, target, sizeof target - 1) > 0 && strncmp(target, "/sys/", 5) != 0 && strncmp(target, "/proc/", 6) != 0;
+}
+
 /* Sleeps so long, whatever signals arrive. */
 CHECK_UNUSED static inline void sleep_ms(long long ms)
 {
