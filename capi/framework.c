@@ -319,8 +319,12 @@ static int run_master(const struct framework *fw)
 
 static int init(const struct framework *fw)
 {
-    if (mln_conf_load() != 0 || mln_conf_set_hook(mln_log_reload, NULL) == NULL)
+    if (mln_conf_load() != 0)
         return -1;
+    if (mln_conf_set_hook(mln_log_reload, NULL) == NULL) {
+        log_line(error, "cannot start: out of memory");
+        return -1;
+    }
     if (fw->global_init != NULL && fw->global_init() < 0)
         return -1;
     refuse_threads();

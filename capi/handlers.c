@@ -58,7 +58,7 @@ static int set(enum handlers_role role, mln_u32_t type, ipc_handler function, vo
         errno = ENOMEM;
         return -1;
     }
-    if (h->order > order)
+    if (h->order >= order) /* a later one, or this one, whose data the program may have changed since */
         return 0;
     h->order = order;
     h->function = function;

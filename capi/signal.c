@@ -16,7 +16,10 @@ struct signal_watch {
     int signo;
     ev_sig_handler handler; /* NULL: removed while it was walked over */
     void *data;
+    uint64_t number; /* they are counted as they are added */
 };
+
+static uint64_t added; /* how many were; under the lock */
 
 /* The loops that listen. A slot is emptied before its loop is freed, and `delivering` tells whether somebody still looks. */
 enum { LISTENERS_MAX = 256 };
@@ -94,7 +97,7 @@ static int watch(mln_event_t *ev, int signo, void *data, ev_sig_handler handler)
 
     if (listen_to_signals(ev) != 0 || (w = malloc(sizeof *w)) == NULL)
         return -1;
-    *w = (struct signal_watch){NULL, signo, handler, data};
+    *w = (struct signal_watch){NULL, signo, handler, data, ++added};
     sigemptyset(&action.sa_mask);
     if (sigaction(signo, &action, NULL) != 0) {
         free(w);
@@ -156,9 +159,11 @@ void loop_signals_deliver(mln_event_t *ev, uint64_t generation)
     ++ev->watches_walked;
     for (int signo = 1; signo < NSIG; ++signo) {
         while (take(ev, signo)) {
-            /* One that is added by a handler is at the end of the list and hears of this signal, too. */
+            uint64_t last = __atomic_load_n(&added, __ATOMIC_RELAXED);
+
+            /* Not those that are added by a handler: one that removes itself and adds itself again would never be done. */
             for (struct signal_watch *w = ev->watches; w != NULL; w = w->next) {
-                if (w->signo != signo || w->handler == NULL)
+                if (w->signo != signo || w->handler == NULL || w->number > last)
                     continue;
                 w->handler(ev, signo, w->data);
                 if (generation != engine_generation())

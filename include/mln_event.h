@@ -197,8 +197,9 @@ void mln_event_timer_cancel(mln_event_t *ev, mln_event_timer_t *timer);
 /**
  * Adds or removes a handler of a signal that is called in loop context. Seed era.
  *
- * Several handlers for a signal and several loops are served, in the order in which they were added; each delivered
- * signal is one call. When the last handler of a signal is removed, its disposition becomes the default.
+ * Several handlers for a signal and several loops are served, in the order in which they were added; each delivered signal is
+ * one call. One that is added by a handler hears of the next signal. When the last handler of a signal is removed, its disposition
+ * becomes the default.
  *
  * @param ev      the loop.
  * @param flag    M_EV_SET or M_EV_UNSET.

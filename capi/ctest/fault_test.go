@@ -55,7 +55,7 @@ type refusal struct {
 // What a process says that cannot get memory, or a thread.
 const (
 	noThread   = `runtime/cgo: pthread_create failed: |runtime/cgo: out of memory in thread_start`
-	noMallocGo = `runtime: C malloc failed|runtime/cgo: malloc failed: `
+	noMallocGo = `runtime/cgo: malloc failed: `
 	noMapping  = `fatal error: runtime: (out of memory|cannot allocate memory|cannot reserve arena virtual address space)|` +
 		`fatal error: (out of memory|failed to reserve page summary memory)|` +
 		`error while loading shared libraries: .*(cannot allocate|cannot map|failed to map|Cannot allocate)`

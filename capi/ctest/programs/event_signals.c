@@ -181,15 +181,27 @@ static void change_handlers(mln_event_t *ev, int signo, void *data)
     CHECK_INT(watch(ev, signo, "z", note), 0);
 }
 
+/* As one that is to be called once, and is set again for the next time. */
+static void add_again(mln_event_t *ev, int signo, void *data)
+{
+    note(ev, signo, data);
+    CHECK_INT(unwatch(ev, signo, data, add_again), 0);
+    CHECK_INT(watch(ev, signo, data, add_again), 0);
+}
+
 static void handlers_change_handlers(mln_event_t *ev)
 {
     CHECK_INT(watch(ev, SIGUSR1, "x", change_handlers), 0);
     CHECK_INT(watch(ev, SIGUSR1, "y", note), 0);
     CHECK_INT(raise(SIGUSR1), 0);
-    CHECK_STR(calls_of(ev), "xz");
+    CHECK_STR(calls_of(ev), "x"); /* what is added hears of the next */
     CHECK_INT(raise(SIGUSR1), 0);
     CHECK_STR(calls_of(ev), "z");
     CHECK_INT(unwatch(ev, SIGUSR1, "z", note), 0);
+    CHECK_INT(watch(ev, SIGUSR1, "r", add_again), 0);
+    CHECK_INT(raise(SIGUSR1), 0);
+    CHECK_STR(calls_of(ev), "r");
+    CHECK_INT(unwatch(ev, SIGUSR1, "r", add_again), 0);
     CHECK(has_default_disposition(SIGUSR1));
 }
 

@@ -108,8 +108,7 @@ static void run_master(void)
     wanted = 3;
     CHECK(mln_ipc_handler_register(HELLO, greeted, NULL, NULL, NULL) != NULL);
     CHECK_INT(mln_fork_prepare(), 0);
-    while ((result = mln_fork_restart(ev)) < 0)
-        CHECK_INT(errno, ESRCH); /* the program had reaped the child before it could be watched */
+    CHECK((result = mln_fork_restart(ev)) >= 0);
     if (result != 0)
         mln_event_dispatch(ev);
     if (getpid() == master) {
@@ -173,7 +172,7 @@ static void sigchld_without_zombies(void)
     scratch_expect_part(log_path, "its status is unknown");
 }
 
-/* The master's handler may have reaped them before the library has anything to watch them by, which the log tells instead. */
+/* The program's handler may have reaped them before the library has anything to watch them by. */
 static void child_ends_early(void)
 {
     if (__atomic_fetch_add(early_ends, 1, __ATOMIC_SEQ_CST) < EARLY_ENDS)
@@ -188,7 +187,7 @@ static void early_ends_reaped(void)
     sigchld_handled();
     CHECK(*early_ends > EARLY_ENDS);
     CHECK_INT(scratch_count(log_path, "its status is unknown") + scratch_count(log_path, "exited with status 7") +
-                  scratch_count(log_path, "was killed by signal 9 ") + scratch_count(log_path, ": No such process"),
+                  scratch_count(log_path, "was killed by signal 9 "),
               EARLY_ENDS + 2); /* two are killed when they speak */
 }
 
