@@ -7,16 +7,20 @@
 #include "processes.h"
 #include "scratch.h"
 
-#include <pthread.h>
-
-static int first, last;
-
 static void close_all(mln_event_t *ev, void *data)
 {
+    int closed = 0;
+
     (void)ev;
     (void)data;
-    for (int fd = first; fd <= last; ++fd)
-        close(fd);
+    for (int fd = 3; fd < 256; ++fd) {
+        char path[64], target[256] = "";
+
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        if (readlink(path, target, sizeof target - 1) > 0 && strncmp(target, "anon_inode:", 11) == 0)
+            closed += close(fd) == 0;
+    }
+    CHECK(closed >= 3);
 }
 
 static void nothing(mln_event_t *ev, void *data)
@@ -34,12 +38,7 @@ int main(void)
     path = scratch_path("stderr");
     scratch_catch_stderr(path);
     for (int callback = 0; callback < 2; ++callback) {
-        first = dup(0);
-        close(first);
         CHECK((ev = mln_event_new()) != NULL);
-        last = dup(0);
-        close(last--);
-        CHECK(last > first);
         if (callback)
             mln_event_callback_set(ev, nothing, NULL);
         CHECK(mln_event_timer_set(ev, 10, NULL, close_all) != NULL);
