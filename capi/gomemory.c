@@ -17,6 +17,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -99,12 +100,28 @@ void __real_x_cgo_munmap(void *, uintptr_t) __attribute__((weak));
 uintptr_t __wrap_x_cgo_mmap(void *where, uintptr_t size, int32_t protection, int32_t flags, int32_t fd, uint32_t offset);
 void __wrap_x_cgo_munmap(void *where, uintptr_t size);
 
+/*
+ * Valgrind searches all memory for leaks that it knows of when a child ends, and does not know what is missing there. The first call
+ * is that of a runtime that starts: later the program may be changing its environment.
+ */
+static int under_valgrind(void)
+{
+    static int known = -1;
+
+    if (known < 0) {
+        const char *preloaded = secure_getenv("LD_PRELOAD");
+
+        known = preloaded != NULL && strstr(preloaded, "/vgpreload_") != NULL;
+    }
+    return known;
+}
+
 uintptr_t __wrap_x_cgo_mmap(void *where, uintptr_t size, int32_t protection, int32_t flags, int32_t fd, uint32_t offset)
 {
     struct gomemory *m = &engine_orders.memory;
     uintptr_t begin = __real_x_cgo_mmap(where, size, protection, flags, fd, offset);
 
-    if (begin < ERRNO_END || (flags & MAP_ANONYMOUS) == 0)
+    if (begin < ERRNO_END || (flags & MAP_ANONYMOUS) == 0 || under_valgrind())
         return begin;
     begin_change(m);
     if (add(m, begin, begin + size))
