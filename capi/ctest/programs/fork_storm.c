@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 
 /* In a round each of these workers is forked, answers, is ended, and its successor answers as well. */
-enum { WORKERS = 20, ROUND = 2 * WORKERS, FORKS = 2000, THREADS = 4, GREETING = 3000, QUESTION, ANSWER };
+enum { WORKERS = 20, ROUND = 2 * WORKERS, FORKS = 2000, THREADS = 2, GREETING = 3000, QUESTION, ANSWER };
 
 /* What the master holds between two rounds. */
 struct holding {
