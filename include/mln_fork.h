@@ -109,7 +109,8 @@ struct mln_fork_s {
 
 /**
  * Makes this process a master: ignores SIGPIPE unless the program handles it, and takes over the handlers of all messages
- * that are compiled in or registered. Today's name.
+ * that are compiled in or registered. Today's name. A worker that comes to have workers of its own calls it, too: the handlers
+ * for messages to a master were dropped when it was forked.
  *
  * It also loads what the children of this process will run on. A program that forks by itself calls it before, if its
  * children use this library and another of its threads may be inside the dynamic loader at the moment of a fork.
