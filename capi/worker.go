@@ -268,14 +268,13 @@ const mostLeft = 64 << 20
 // reap is called when the process has ended. What it sent before is delivered first.
 func (w *worker) reap() bool {
 	status, ended, err := fork.Reap(w.pidfd)
-	if err == nil && !ended { // and it is readable for as long as it cannot be reaped
-		w.loop.Clear(w.pidfd)
+	w.loop.Clear(w.pidfd) // it is readable for as long as the process cannot be reaped
+	if err == nil && !ended {
 		if w.loop.supervisor.Held(w.life) {
 			return w.loop.obey()
 		}
 		status.Held = true
 	}
-	w.loop.Clear(w.pidfd)
 	w.loop.Cancel(w.timer)
 	w.status = status
 	if ch := w.loop.channelOf(w); ch != nil {

@@ -28,13 +28,13 @@ static struct held look(void)
     struct held n = {0};
 
     for (int fd = 3; fd < 256; ++fd) {
-        char path[64], target[256] = "";
         int flags = fcntl(fd, F_GETFD);
+        const char *target;
 
         if (flags < 0 || given[fd])
             continue;
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        CHECK(readlink(path, target, sizeof target - 1) > 0);
+        target = descriptor_name(fd);
+        CHECK(*target != '\0');
         if ((flags & FD_CLOEXEC) == 0)
             fprintf(stderr, "descriptor %d, %s, is not close-on-exec\n", fd, target);
         CHECK((flags & FD_CLOEXEC) != 0);

@@ -50,13 +50,25 @@ CHECK_UNUSED static inline void run_self(const char *mode)
     CHECK_INT(status, 0);
 }
 
-/* At the beginning of a program: whether a descriptor is whoever started it's. The Go runtime reads some files at this time. */
-CHECK_UNUSED static inline int is_given(int fd)
+/* What a descriptor is, as the kernel names it; "" if it is not open. Valid until the next call. */
+CHECK_UNUSED static inline const char *descriptor_name(int fd)
 {
-    char path[64], target[256] = "";
+    static char name[256];
+    char path[64];
+    ssize_t n;
 
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return readlink(path, target, sizeof target - 1) > 0 && strncmp(target, "/sys/", 5) != 0 && strncmp(target, "/proc/", 6) != 0;
+    n = readlink(path, name, sizeof name - 1);
+    name[n > 0 ? n : 0] = '\0';
+    return name;
+}
+
+/* At the beginning of a program: whether a descriptor comes from whoever started it. The Go runtime reads some files at this time. */
+CHECK_UNUSED static inline int is_given(int fd)
+{
+    const char *name = descriptor_name(fd);
+
+    return *name != '\0' && strncmp(name, "/sys/", 5) != 0 && strncmp(name, "/proc/", 6) != 0;
 }
 
 /* Sleeps so long, whatever signals arrive. */
