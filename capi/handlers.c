@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { BUCKETS = 256 }; /* types are mostly consecutive: one of them in a bucket */
 enum { BUILTIN = 1 };   /* the order of what is compiled in: whatever the program sets wins over it */
@@ -143,23 +144,30 @@ void mln_ipc_handler_unregister(mln_ipc_cb_t *cb)
     free((struct registration *)cb);
 }
 
+/* Sets both handlers of a registration, as `set` does, or says why not. */
+static int set_registered(const mln_ipc_cb_t *cb, mln_u64_t order)
+{
+    if (set(HANDLERS_MASTER, cb->type, cb->master_handler, cb->master_data, order) == 0 &&
+        set(HANDLERS_WORKER, cb->type, cb->worker_handler, cb->worker_data, order) == 0)
+        return 0;
+    log_line(error, "cannot set the handlers of message type %u: %s", cb->type, strerror(errno));
+    return -1;
+}
+
 void mln_set_ipc_handlers(void)
 {
-    for (const struct ipc_builtin *const *at = ipc_builtins; *at != NULL; ++at)
-        if (set(HANDLERS_MASTER, (*at)->type, (*at)->master, NULL, BUILTIN) != 0 ||
-            set(HANDLERS_WORKER, (*at)->type, (*at)->worker, NULL, BUILTIN) != 0)
-            log_line(error, "cannot set the handlers of message type %u: out of memory", (*at)->type);
+    for (const struct ipc_builtin *const *at = ipc_builtins; *at != NULL; ++at) {
+        mln_ipc_cb_t cb = {.type = (*at)->type, .master_handler = (*at)->master, .worker_handler = (*at)->worker};
+
+        (void)set_registered(&cb, BUILTIN);
+    }
 }
 
 int mln_ipc_set_process_handlers(void)
 {
-    for (mln_ipc_cb_t *cb = first_registered; cb != NULL; cb = cb->next) {
-        mln_u64_t order = ((struct registration *)cb)->order;
-
-        if (set(HANDLERS_MASTER, cb->type, cb->master_handler, cb->master_data, order) != 0 ||
-            set(HANDLERS_WORKER, cb->type, cb->worker_handler, cb->worker_data, order) != 0)
+    for (mln_ipc_cb_t *cb = first_registered; cb != NULL; cb = cb->next)
+        if (set_registered(cb, ((struct registration *)cb)->order) != 0)
             return -1;
-    }
     return 0;
 }
 
