@@ -24,6 +24,7 @@
 #include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
@@ -413,6 +414,28 @@ static void *load_image(const struct image *image)
     return dlopen(path, RTLD_NOW | RTLD_LOCAL);
 }
 
+/*
+ * Where the loader cannot map all of an image it may leave mapped what it has mapped by then, and forget it: glibc 2.36 does. Each
+ * further try would take more of the address space that may be what is short.
+ */
+static void unmap_remains(const struct image *image)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512];
+    Dl_info info;
+
+    while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
+        unsigned long begin, end, inode;
+        unsigned device[2];
+
+        if (sscanf(line, "%lx-%lx %*s %*x %x:%x %lu", &begin, &end, &device[0], &device[1], &inode) == 5 && inode == image->inode &&
+            makedev(device[0], device[1]) == image->device && dladdr((const void *)begin, &info) == 0)
+            (void)munmap((void *)begin, end - begin);
+    }
+    if (maps != NULL)
+        fclose(maps);
+}
+
 static int fail(struct image *image, char *reason, int error_number, const char *text)
 {
     discard(image);
@@ -430,8 +453,10 @@ int copy_load(struct copy *copy, char reason[COPY_REASON_MAX])
 
     if (make_image(&image, reason) != 0)
         return -1;
-    if ((handle = load_image(&image)) == NULL)
+    if ((handle = load_image(&image)) == NULL) {
+        unmap_remains(&image);
         return fail(&image, reason, ENOEXEC, dlerror());
+    }
     table = dlsym(handle, "_mln_engine");
     if (table == NULL || table == &_mln_engine || table->orders->second || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0)
         return fail(&image, reason, EEXIST, "the loader returned one that is in use");
