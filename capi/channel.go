@@ -51,7 +51,8 @@ func engineChannelAttach(handle C.int64_t, fd C.int, c, worker C.uintptr_t, rest
 	if err := unix.SetNonblock(ch.fd, true); err != nil {
 		return result(err)
 	}
-	err := l.Set(ch.fd, event.Registration[target]{Directions: event.Read, Timeout: event.NoTimeout, Target: target{channel: ch}})
+	err := l.Set(ch.fd, event.Registration[target]{Directions: event.Read, Timeout: event.NoTimeout,
+		Target: target{channel: ch}, Pollable: true})
 	if err != nil {
 		return result(err)
 	}
@@ -125,7 +126,7 @@ func engineChannelWantWrite(handle C.int64_t, fd C.int, c C.uintptr_t) C.int {
 		ch = &channel{loop: l, c: uintptr(c), fd: int(fd), level: noLevel}
 	}
 	return result(l.Set(int(fd), event.Registration[target]{Directions: event.Write, OneShot: true, Append: true,
-		Timeout: event.KeepTimeout, Target: target{channel: ch}}))
+		Timeout: event.KeepTimeout, Target: target{channel: ch}, Pollable: true}))
 }
 
 // engineChannelReceive is the entry channel_receive of struct engine_table.

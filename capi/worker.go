@@ -75,7 +75,7 @@ func engineWorkerWatch(handle C.int64_t, c C.uintptr_t, pid, pidfd C.int, role C
 	}
 	// First what may fail: nobody must take a process for started that is not watched.
 	err := l.Set(int(pidfd), event.Registration[target]{
-		Directions: event.Read, Timeout: event.NoTimeout, Target: target{worker: w},
+		Directions: event.Read, Timeout: event.NoTimeout, Target: target{worker: w}, Pollable: true,
 	})
 	if err != nil {
 		return result(err)

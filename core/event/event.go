@@ -90,6 +90,9 @@ type Registration[T any] struct {
 	Timeout time.Duration
 	// Target comes back in the events of Directions.
 	Target T
+	// Pollable says that the kernel can watch the descriptor, as it can a socket. That it refuses to is an error then; otherwise
+	// the descriptor is taken for one that never blocks.
+	Pollable bool
 }
 
 // TimerID names a timer. The zero value names none, and an ID is not used twice within four billion timers.

@@ -52,10 +52,11 @@ type descriptor[T any] struct {
 	targets [directions]T
 	// kernel is the mask that epoll holds; 0: not registered there, since a descriptor without interest would still
 	// report hang-ups, for ever and to nobody.
-	kernel  uint32
-	unsure  bool // kernel may not be true
-	always  bool
-	changed bool
+	kernel   uint32
+	unsure   bool // kernel may not be true
+	pollable bool
+	always   bool
+	changed  bool
 
 	deadline  node
 	onTimeout T
@@ -206,6 +207,7 @@ func (l *Loop[T]) Set(fd int, r Registration[T]) error {
 	if !fresh && !r.Append {
 		l.doubt(d)
 	}
+	d.pollable = r.Pollable || d.pollable && r.Append
 	if err := l.admit(d, armed, fresh); err != nil {
 		return &DescriptorError{fd, err}
 	}
@@ -285,7 +287,8 @@ func (l *Loop[T]) settle() {
 			continue
 		}
 		// Any other failure is a descriptor that was closed without Clear: nothing can be reported for it.
-		if err := l.tell(d, interest(d.armed)); errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOSPC) {
+		err := l.tell(d, interest(d.armed))
+		if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EPERM) {
 			d.changed = true
 			refused = append(refused, d)
 		}
@@ -320,7 +323,7 @@ func (l *Loop[T]) tell(d *descriptor[T], mask uint32) error {
 			err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, d.fd, &event)
 		}
 	}
-	if errors.Is(err, unix.EPERM) && mask != 0 {
+	if errors.Is(err, unix.EPERM) && mask != 0 && !d.pollable {
 		d.always, d.kernel = true, 0
 		l.always = append(l.always, d)
 		if l.waiting {

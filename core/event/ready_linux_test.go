@@ -293,6 +293,21 @@ func TestHangUpGoesToOneDirection(t *testing.T) {
 	silent(t, l)
 }
 
+// What cannot be watched is an error for an owner who knows that it can be.
+func TestPollableDescriptors(t *testing.T) {
+	limit(t)
+	l := newLoop(t)
+	file := regularFile(t)
+	err := l.Set(file, Registration[string]{Directions: Read, Timeout: NoTimeout, Target: "file", Pollable: true})
+	if !errors.Is(err, unix.EPERM) {
+		t.Errorf("Set returned %v, want EPERM", err)
+	}
+	if l.Has(file) {
+		t.Error("what was refused is registered")
+	}
+	idle(t, l)
+}
+
 // Files that are always ready neither starve the rest nor keep the loop busy once disarmed.
 func TestRegularFileAmongOthers(t *testing.T) {
 	limit(t)

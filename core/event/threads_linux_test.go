@@ -81,7 +81,8 @@ func disturb(t *testing.T, l *Loop[func()], n, fd, peer, file int, seed uint64) 
 	}
 	unwanted := func() { t.Error("something came that was taken back before it could") }
 	register := func(fd int, d Direction, oneShot, appending bool, timeout time.Duration, target func()) {
-		if err := l.Set(fd, Registration[func()]{d, oneShot, appending, timeout, target}); err != nil {
+		err := l.Set(fd, Registration[func()]{Directions: d, OneShot: oneShot, Append: appending, Timeout: timeout, Target: target})
+		if err != nil {
 			t.Error(err)
 		}
 	}
