@@ -51,6 +51,13 @@ struct frame {
     uintptr_t data;
 };
 
+/* A handler of a descriptor, to be called like that of a STEP_FD. */
+struct call {
+    uintptr_t fn;
+    uintptr_t data;
+    int32_t fd;
+};
+
 /* How many descriptors a loop has for itself. */
 enum { ENGINE_LOOP_DESCRIPTORS = 3 };
 
@@ -72,7 +79,8 @@ struct step {
     int32_t waited;    /* this call has waited: a new iteration begins */
     int32_t more;      /* more is known to be ready: the next call will not wait */
     int32_t poller;    /* it is time for poller_open */
-    int32_t may_wait;  /* nothing is: when this is done, the C side may wait as for STEP_IDLE, without asking first */
+    int32_t may_wait;  /* nothing is: when this and all `calls` are done, the C side may wait as for STEP_IDLE, without asking first */
+    int32_t offered;   /* how many `calls` there were, after this */
     int32_t fd;
     uint32_t count;
     int32_t again;
@@ -80,6 +88,9 @@ struct step {
     uintptr_t fn;     /* a function, as a number like all that Go only passes on: */
     uintptr_t data;   /* programs pass small integers for pointers, which its runtime does not tolerate */
     uintptr_t target;
+    /* How many of `calls` were taken, and, from bit 32 on, how many may be: fewer than offered where some were withdrawn. Atomic. */
+    uint64_t batch;
+    struct call calls[STEP_EVENTS_MAX];
     char text[STEP_TEXT_MAX];
     struct frame frames[STEP_FRAMES_MAX];
     struct epoll_event events[STEP_EVENTS_MAX];

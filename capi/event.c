@@ -398,6 +398,39 @@ static void call_back(mln_event_t *ev)
         callback(ev, data);
 }
 
+static void call_handler(mln_event_t *ev, const struct call *call)
+{
+    if (call->fn != 0)
+        ((ev_fd_handler)call->fn)(ev, call->fd, (void *)call->data);
+}
+
+/* Takes one of the calls that the engine has offered, if one is left. See Batch in core/event. */
+static int take_call(struct step *step, struct call *call)
+{
+    uint64_t state = __atomic_load_n(&step->batch, __ATOMIC_ACQUIRE);
+
+    do {
+        if ((uint32_t)state == state >> 32)
+            return 0;
+    } while (!__atomic_compare_exchange_n(&step->batch, &state, state + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+    *call = step->calls[(uint32_t)state]; /* a dispatch in the handler brings others */
+    return 1;
+}
+
+/* Whether one is left. */
+static int has_call(const struct step *step)
+{
+    uint64_t state = __atomic_load_n(&step->batch, __ATOMIC_RELAXED);
+
+    return (uint32_t)state != state >> 32;
+}
+
+/* Whether the engine allowed to wait, and nothing of what it offered was withdrawn. */
+static int may_wait(const struct step *step)
+{
+    return step->may_wait && (uint32_t)__atomic_load_n(&step->batch, __ATOMIC_ACQUIRE) == (uint32_t)step->offered;
+}
+
 static int has_callback(const mln_event_t *ev)
 {
     return __atomic_load_n(&ev->step.rounds, __ATOMIC_RELAXED);
@@ -413,8 +446,7 @@ static void perform(mln_event_t *ev, uint64_t generation)
         wait_outside(ev);
         break;
     case STEP_FD:
-        if (step->fn != 0)
-            ((ev_fd_handler)step->fn)(ev, step->fd, (void *)step->data);
+        call_handler(ev, &(struct call){step->fn, step->data, step->fd});
         break;
     case STEP_TIMER:
         if (step->fn != 0)
@@ -494,8 +526,14 @@ static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generat
             channel_deliver(ev, generation);
             continue;
         }
-        int waited = step->may_wait && !has_callback(ev);
-        if (waited) {
+        struct call call;
+        int waited = 0;
+        if (take_call(step, &call)) {
+            call_handler(ev, &call);
+            if (generation != engine_generation())
+                return;
+        } else if (may_wait(step) && !has_callback(ev)) {
+            waited = 1;
             wait_at_once(ev);
         } else {
             go->loop_next(ev->handle);
@@ -512,7 +550,7 @@ static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generat
                 return;
         }
         /* Answers leave at once when nothing else is ready; otherwise together, before the loop waits. */
-        if (!step->more && __atomic_load_n(&ev->unsent, __ATOMIC_RELAXED) != NULL)
+        if (!step->more && !has_call(step) && __atomic_load_n(&ev->unsent, __ATOMIC_RELAXED) != NULL)
             channel_flush(ev);
         if (!nested)
             channel_bury(ev);

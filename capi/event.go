@@ -62,6 +62,7 @@ func engineLoopNew(step *C.struct_step, fds *C.int) C.int64_t {
 		channels: make(map[uintptr]*channel), workers: make(map[uintptr]*worker)}
 	inner.UseBuffer(unsafe.Slice((*unix.EpollEvent)(unsafe.Pointer(&step.events[0])), len(step.events)))
 	inner.BeforeWait(l.sleep)
+	inner.UseBatch((*event.Batch)(unsafe.Pointer(&step.batch)), len(step.calls), l.offer)
 	for i, fd := range inner.Descriptors() {
 		unsafe.Slice(fds, C.ENGINE_LOOP_DESCRIPTORS)[i] = C.int(fd)
 	}
@@ -120,7 +121,7 @@ func engineLoopNext(handle C.int64_t) {
 		step.poller = 1
 	}
 	l.settle()
-	step.kind, step.waited, step.more, step.may_wait = C.STEP_NONE, 0, 0, 0
+	step.kind, step.waited, step.more, step.may_wait, step.offered = C.STEP_NONE, 0, 0, 0, 0
 	if step.handling == 0 && l.kept != nil {
 		l.kept = nil
 	}
@@ -133,15 +134,30 @@ func engineLoopNext(handle C.int64_t) {
 	case step.kind == C.STEP_IDLE:
 	case len(l.backlog) > 0 || len(l.ended) > 0 || l.aside != nil || l.supervisor != nil && l.supervisor.Pending():
 		step.more = 1
-	case step.rounds == 0 && l.MayWait():
-		step.may_wait = 1
-	case l.Pending():
-		step.more = 1
+	default:
+		step.offered = C.int32_t(l.Offer())
+		if step.rounds == 0 && l.MayWait() {
+			step.may_wait = 1
+		} else if l.Pending() {
+			step.more = 1
+		}
 	}
 }
 
+// offer puts what the C side may do after this step, without asking, into the step; false for what is the engine's own business.
+func (l *loop) offer(number, fd int, t target) bool {
+	if t.channel != nil || t.worker != nil {
+		return false
+	}
+	l.step.calls[number] = C.struct_call{fn: C.uintptr_t(t.fn), data: C.uintptr_t(t.data), fd: C.int32_t(fd)}
+	return true
+}
+
 // busy is for what gives the loop something to do that the kernel does not know of.
-func (l *loop) busy() { l.step.may_wait = 0 }
+func (l *loop) busy() {
+	l.step.may_wait = 0
+	l.Withdraw()
+}
 
 // advance finds the next thing to do and puts it into the step.
 func (l *loop) advance() {

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// foreign is the target of a descriptor that the owner does not take from a batch.
+const foreign = "foreign"
+
 func newLoop(t *testing.T) *Loop[string] {
 	t.Helper()
 	l, err := New[string]()
@@ -21,18 +24,34 @@ func newLoop(t *testing.T) *Loop[string] {
 	return l
 }
 
-// round takes what one wait brings: the events of one iteration. handle, if not nil, runs after each as a handler does.
+// round takes what one wait brings: the events of one iteration. handle, if not nil, runs after each as a handler does. What it
+// has the loop offer is taken from the batch.
 func round(l *Loop[string], handle func(Event[string])) []Event[string] {
+	var offered [batch]Event[string]
+	var offer Batch
+	l.UseBatch(&offer, len(offered), func(n, fd int, target string) bool {
+		offered[n] = Event[string]{}
+		if target == foreign {
+			return false
+		}
+		offered[n] = Event[string]{Kind: Ready, FD: fd, Direction: l.pendingOf(&l.ready[l.taken+n]), Target: target}
+		return true
+	})
 	var events []Event[string]
 	var e Event[string]
 	outcome := l.Next(&e, NoWait)
 	for outcome == Interrupted {
 		outcome = l.Next(&e, NoWait)
 	}
-	for took := outcome == Took; took; took = l.takeLocked(&e) {
+	for took := outcome == Took; took; {
 		events = append(events, e)
 		if handle != nil {
 			handle(e)
+		}
+		if n, ok := offer.Take(); ok {
+			e = offered[n]
+		} else {
+			took = l.takeLocked(&e)
 		}
 	}
 	return events
@@ -41,6 +60,7 @@ func round(l *Loop[string], handle func(Event[string])) []Event[string] {
 func (l *Loop[T]) takeLocked(e *Event[T]) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.withdraw()
 	return !l.closed && l.take(e)
 }
 

@@ -32,6 +32,12 @@ type Loop[T any] struct {
 	taken  int             // how many of ready are done with
 	rounds uint64          // tells registrations of one descriptor number apart
 
+	batch     *Batch
+	put       func(number, fd int, target T) bool // one more event into it
+	offered   int                                 // how many events it was given, the next of ready; 0: it has none
+	batchMost int
+	batchSize int // how many it is given next, at most
+
 	timeouts heap // of descriptors
 	timers   heap
 	slots    []*timer[T]
@@ -125,6 +131,7 @@ func (l *Loop[T]) Close() {
 	if l.closed {
 		return
 	}
+	l.withdraw()
 	l.closed = true
 	if l.inside {
 		l.wakeUp() // closing an epoll instance does not end a wait for it, so whoever waits closes
@@ -186,6 +193,7 @@ func (l *Loop[T]) Set(fd int, r Registration[T]) error {
 	if l.closed {
 		return ErrClosed
 	}
+	l.withdraw()
 	d := l.lookup(fd)
 	fresh := d == nil
 	if fresh {
@@ -374,6 +382,7 @@ func (l *Loop[T]) Clear(fd int) bool {
 	if d == nil {
 		return false
 	}
+	l.withdraw()
 	// At once, not before the next wait: the description may live on in another process after the caller closes it.
 	_ = l.tell(d, 0)
 	l.timeouts.remove(&d.deadline)

@@ -138,6 +138,9 @@ func (m *model) set(s *stream) {
 		Timeout:    []time.Duration{NoTimeout, KeepTimeout, 0, time.Hour}[m.random.IntN(4)],
 		Target:     m.name(),
 	}
+	if m.random.IntN(6) == 0 {
+		r.Target = foreign
+	}
 	m.note("set %d %s %+v", s.fd, letters(r.Directions), r)
 	if err := m.loop.Set(s.fd, r); err != nil {
 		m.fatalf("%v", err)
@@ -250,6 +253,14 @@ func (m *model) check(e Event[string]) {
 		if !s.known || !s.noticed || s.armed&d == 0 || s.ready&d == 0 && !hangUp {
 			m.fatalf("%s of %d, which is armed for %q and ready for %q", letters(d), e.FD, letters(s.armed), letters(s.ready))
 		}
+		if d&(d-1) != 0 {
+			m.fatalf("%s of %d at once", letters(d), e.FD)
+		}
+		for _, timer := range m.timers {
+			if timer.due && timer.old {
+				m.fatalf("%s of %d before timer %s", letters(d), e.FD, timer.name)
+			}
+		}
 		if d <= s.served {
 			m.fatalf("%s of %d after %q", letters(d), e.FD, letters(s.served))
 		}
@@ -312,7 +323,7 @@ func TestRandomHistories(t *testing.T) {
 		if !t.Run(fmt.Sprint(n), func(t *testing.T) {
 			limit(t)
 			m := &model{t: t, random: random, loop: newLoop(t)}
-			for range 1 + random.IntN(6) {
+			for range 1 + random.IntN(12) {
 				fd, peer := pair(t)
 				m.streams = append(m.streams, &stream{fd: fd, peer: peer})
 			}
@@ -327,6 +338,9 @@ func TestRandomHistories(t *testing.T) {
 				m.begin()
 				round(m.loop, func(e Event[string]) {
 					m.check(e)
+					if random.IntN(2) == 0 {
+						m.note("  offers %d", m.loop.Offer())
+					}
 					for random.IntN(3) == 0 {
 						m.act()
 					}

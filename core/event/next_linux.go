@@ -14,6 +14,7 @@ import (
 func (l *Loop[T]) Next(e *Event[T], wait Wait) Outcome {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.withdraw()
 	l.waiting = false
 	for {
 		if l.closed {
@@ -33,19 +34,17 @@ func (l *Loop[T]) Next(e *Event[T], wait Wait) Outcome {
 
 // take finds what is pending.
 func (l *Loop[T]) take(e *Event[T]) bool {
-	if !l.timers.empty() {
-		if when, n := l.timers.first(); when <= l.now {
-			l.timers.remove(n)
-			*e = Event[T]{Kind: Expired, Target: l.vacate(l.slots[n.key])}
-			return true
-		}
+	if l.timerDue() {
+		_, n := l.timers.first()
+		l.timers.remove(n)
+		*e = Event[T]{Kind: Expired, Target: l.vacate(l.slots[n.key])}
+		return true
 	}
 	for l.taken < len(l.ready) {
 		o := &l.ready[l.taken]
 		served := l.serve(o, e)
 		if !served || l.pendingOf(o) == 0 {
-			o.descriptor = nil
-			l.taken++
+			l.pass()
 		}
 		if served {
 			return true
@@ -64,6 +63,20 @@ func (l *Loop[T]) take(e *Event[T]) bool {
 		}
 	}
 	return false
+}
+
+func (l *Loop[T]) timerDue() bool {
+	if l.timers.empty() {
+		return false
+	}
+	when, _ := l.timers.first()
+	return when <= l.now
+}
+
+// pass is done with the next ready descriptor.
+func (l *Loop[T]) pass() {
+	l.ready[l.taken].descriptor = nil
+	l.taken++
 }
 
 // serve takes the next direction of one ready descriptor.
@@ -195,7 +208,8 @@ func (l *Loop[T]) Err() error {
 }
 
 // MayWait reports whether Next with Outside would return Idle, and has made ready for the wait then: an owner who waits
-// outside may do so after the handler of the last event without asking Next first.
+// outside may do so after the handler of the last event without asking Next first. What was offered counts as taken: where some of it
+// was withdrawn, Next is to be asked.
 func (l *Loop[T]) MayWait() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -207,7 +221,7 @@ func (l *Loop[T]) MayWait() bool {
 }
 
 func (l *Loop[T]) pending() bool {
-	if l.taken < len(l.ready) {
+	if l.taken+l.offered < len(l.ready) {
 		return true
 	}
 	for _, h := range [...]*heap{&l.timers, &l.timeouts} {
@@ -251,6 +265,7 @@ func (l *Loop[T]) enter(timeout int) (int, unix.Errno) {
 func (l *Loop[T]) Collect(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.withdraw()
 	l.waiting = false
 	if !l.closed {
 		l.collect(n)
