@@ -154,13 +154,20 @@ static int set_registered(const mln_ipc_cb_t *cb, mln_u64_t order)
     return -1;
 }
 
-void mln_set_ipc_handlers(void)
+static int set_builtin(void)
 {
     for (const struct ipc_builtin *const *at = ipc_builtins; *at != NULL; ++at) {
         mln_ipc_cb_t cb = {.type = (*at)->type, .master_handler = (*at)->master, .worker_handler = (*at)->worker};
 
-        (void)set_registered(&cb, BUILTIN);
+        if (set_registered(&cb, BUILTIN) != 0)
+            return -1;
     }
+    return 0;
+}
+
+void mln_set_ipc_handlers(void)
+{
+    (void)set_builtin();
 }
 
 int mln_ipc_set_process_handlers(void)
@@ -173,8 +180,7 @@ int mln_ipc_set_process_handlers(void)
 
 int handlers_collect(void)
 {
-    mln_set_ipc_handlers();
-    return mln_ipc_set_process_handlers();
+    return set_builtin() != 0 ? -1 : mln_ipc_set_process_handlers();
 }
 
 void handlers_drop_master(void)

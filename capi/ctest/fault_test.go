@@ -58,8 +58,8 @@ type refusal struct {
 const (
 	noThread   = `runtime/cgo: pthread_create failed: |runtime/cgo: out of memory in thread_start`
 	noMallocGo = `runtime/cgo: malloc failed: `
-	noMapping  = `fatal error: runtime: (out of memory|cannot allocate memory|cannot reserve arena virtual address space)|` +
-		`fatal error: (out of memory|failed to reserve page summary memory)|` +
+	noMapping  = `fatal error: (runtime: |pageAlloc: )?(out of memory|cannot allocate memory|cannot reserve arena virtual address space)|` +
+		`fatal error: failed to reserve page summary memory|` +
 		`error while loading shared libraries: .*(cannot allocate|cannot map|failed to map|Cannot allocate)`
 )
 
