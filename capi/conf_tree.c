@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -508,16 +509,23 @@ static void dump_name(const char *name)
     log_print_escaped(stdout, name, strlen(name));
 }
 
-/* With as many digits as it takes to read the same number back; the language has no exponents. */
+/*
+ * With as many digits as it takes for the parser, which reads a double first, to come to the same float. The language has no
+ * exponents, and one decimal point in every locale.
+ */
 static void dump_real(float real)
 {
     char text[208]; /* at most 39 digits before the point and 149 behind it */
     int digits = 1;
 
+    if (!isfinite(real)) {
+        printf("%f", real);
+        return;
+    }
     snprintf(text, sizeof(text), "%.1f", real);
-    while (strtof(text, NULL) != real && digits < 149)
+    while ((float)strtod(text, NULL) != real && digits < 149)
         snprintf(text, sizeof(text), "%.*f", ++digits, real);
-    fputs(text, stdout);
+    printf("%.*s.%s", (int)strspn(text, "-0123456789"), text, text + strlen(text) - digits);
 }
 
 static void dump_item(const mln_conf_item_t *item)

@@ -175,7 +175,14 @@ mln_conf_t *mln_conf(void);
 /** The seed era's name of mln_conf(). */
 mln_conf_t *mln_get_conf(void);
 
-/** Prints the configuration on the standard output for people to read. Since the seed era. */
+/**
+ * Prints the configuration on the standard output for people to read, in the language of the file. It can be read back,
+ * unless there is something in it that the language has no way to print. Control characters without an escape in the
+ * language, and bytes that are no UTF-8, come out as `\xNN`, since nothing that is printed may lead a terminal; the
+ * parser refuses them, as it does every escape that it does not know. What only a program can have put into the tree, such
+ * as an item of type CONF_NONE, an infinite real or a name with a blank in it, cannot be read back either. Since the seed
+ * era.
+ */
 void mln_conf_dump(void);
 
 /**

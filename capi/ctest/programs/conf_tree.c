@@ -3,6 +3,10 @@
  */
 #include "conf_files.h"
 
+#include <locale.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "mln_conf.h"
@@ -201,7 +205,6 @@ static void test_insert_remove(mln_conf_t *cf)
     CHECK_STR(names_of(cf, "own"), "x");
 }
 
-/* A forked process has a tree of its own. */
 /* What leads a terminal is not printed as it is, wherever it has come from. */
 static void test_dump_of_controls(void)
 {
@@ -225,6 +228,35 @@ static void test_dump_of_controls(void)
     cf->remove(cf, "d\x9b");
 }
 
+/* Where people write a decimal comma the language does not. */
+static void test_dump_in_another_locale(void)
+{
+    /* The form in which the C library keeps the numbers of a locale: six values, by their offsets. */
+    const struct {
+        uint32_t magic, count, offsets[6];
+        char point[2], separator[2], grouping[4];
+        uint32_t wide_point, wide_separator;
+        char charset[6];
+    } numbers = {0x20031114, 6, {32, 34, 36, 40, 44, 48}, ",", ".", "\3\3", ',', '.', "UTF-8"};
+    FILE *file;
+
+    CHECK_INT(mkdir(conf_path("comma"), 0700), 0);
+    CHECK((file = fopen(conf_path("comma/LC_NUMERIC"), "w")) != NULL);
+    CHECK_INT(fwrite(&numbers, offsetof(__typeof__(numbers), charset) + sizeof numbers.charset, 1, file), 1);
+    CHECK_INT(fclose(file), 0);
+    CHECK_INT(setenv("LOCPATH", conf_folder, 1), 0);
+    CHECK(setlocale(LC_NUMERIC, "comma") != NULL);
+    CHECK_STR(localeconv()->decimal_point, ",");
+    capture_begin(1);
+    mln_conf_dump();
+    capture_end();
+    CHECK(setlocale(LC_NUMERIC, "C") != NULL);
+    CHECK_INT(captured_count("2.0 -0.15625 16777215.0 0.0000001;\n"), 1);
+    conf_remove("comma/LC_NUMERIC");
+    CHECK_INT(rmdir(conf_path("comma")), 0);
+}
+
+/* A forked process has a tree of its own. */
 static void test_fork(mln_conf_t *cf)
 {
     pid_t pid = fork();
@@ -290,6 +322,7 @@ int main(void)
                         "limits {\n    rate -2.5;\n    mode 'r' on 10 \"ten \\\"10\\\"\\n\";\n    empty;\n    mode 2;\n}\n"
                         "limits {\n    second;\n}\n");
     test_dump_of_controls();
+    test_dump_in_another_locale();
     test_update(cf);
     test_insert_remove(cf);
     test_fork(cf);
