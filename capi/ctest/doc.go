@@ -16,7 +16,9 @@
 // plain C part of the library, and are also compiled together with those sources under the address and undefined-behaviour sanitizers
 // and, with the build tag memcheck, run under valgrind.
 //
-// The fuzz tests have drivers/text.c answer one request after the other; programs/api_random.c takes a seed as its argument.
+// The fuzz tests have a program of drivers/ answer one request after the other; programs/api_random.c takes a seed as its argument.
+// With CC="gcc -fsanitize=address,undefined" in the environment, and MLN_LIBDIR for a library that make has built with these CFLAGS and
+// LDFLAGS, they look with the sanitizers' eyes.
 //
 // The other tests of the package check the public headers, the exported symbols, an installation, and the programs of c_examples, as
 // make builds them.

@@ -24,20 +24,20 @@ type driver struct {
 	process  *os.Process
 }
 
-// startDriver compiles drivers/text.c and starts it. It ends with the test.
-func startDriver(f *testing.F, mode string) *driver {
+// startDriver compiles a source of drivers/ and starts it in a folder. It ends with the test.
+func startDriver(f *testing.F, folder, source string, args ...string) *driver {
 	build, err := buildOnce()
 	if err != nil {
 		f.Fatal(err)
 	}
 	lib := filepath.Join(build, "lib")
 	path := filepath.Join(f.TempDir(), "driver")
-	err = compile(path, []string{filepath.Join("drivers", "text.c")}, "-I"+include, "-L"+lib, "-lmln", "-Wl,-rpath,"+lib)
+	err = compile(path, []string{filepath.Join("drivers", source)}, "-I"+include, "-L"+lib, "-lmln", "-Wl,-rpath,"+lib)
 	if err != nil {
 		f.Fatal(err)
 	}
-	cmd := exec.Command(path, mode)
-	cmd.Env, cmd.Dir, cmd.Stderr = cleanEnvironment(), f.TempDir(), os.Stderr
+	cmd := exec.Command(path, args...)
+	cmd.Env, cmd.Dir, cmd.Stderr = cleanEnvironment(), folder, os.Stderr
 	d := &driver{}
 	if d.requests, err = cmd.StdinPipe(); err != nil {
 		f.Fatal(err)
@@ -85,7 +85,7 @@ func FuzzLogFormat(f *testing.F) {
 	f.Add("%f %x %X", "", int64(0xbeef), int64(-1), math.MaxFloat64)
 	f.Add("\x1b[2J %i %I %q %s", strings.Repeat("long ", 500), int64(7), int64(-7), math.Inf(-1))
 	f.Add("%U%", "\n", int64(0), int64(0), math.NaN())
-	d := startDriver(f, "format")
+	d := startDriver(f, f.TempDir(), "text.c", "format")
 	f.Fuzz(func(t *testing.T, format, text string, i, l int64, x float64) {
 		format = strings.ReplaceAll(format, "\x00", "")
 		request, want := logCase(format, text, i, l, x)
@@ -188,7 +188,7 @@ func FuzzLogForeign(f *testing.F) {
 		"\u009b2J \u0085", "\x9b2J", "cut \xe2\x82", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff\xfe", strings.Repeat("\x01", 700)} {
 		f.Add(name)
 	}
-	d := startDriver(f, "foreign")
+	d := startDriver(f, f.TempDir(), "text.c", "foreign")
 	f.Fuzz(func(t *testing.T, name string) {
 		name = "/nonexistent/" + strings.ReplaceAll(name, "\x00", "")
 		got := d.ask(t, []byte(name))
@@ -237,7 +237,7 @@ func FuzzBootWords(f *testing.F) {
 	f.Add([]byte("--helpful\x00-\x00\x00--\x00-vv\x00--stop"))
 	f.Add([]byte("x\x00-r\x00-h\x00"))
 	f.Add([]byte("--HELP\x00-h "))
-	d := startDriver(f, "words")
+	d := startDriver(f, f.TempDir(), "text.c", "words")
 	f.Fuzz(func(t *testing.T, words []byte) {
 		want := none
 		for i, word := range bytes.Split(words, []byte{0}) {
@@ -259,7 +259,7 @@ func FuzzPidFile(f *testing.F) {
 		f.Add([]byte(content))
 	}
 	form := regexp.MustCompile(`\A[1-9][0-9]*\n?\z`)
-	d := startDriver(f, "pid")
+	d := startDriver(f, f.TempDir(), "text.c", "pid")
 	f.Fuzz(func(t *testing.T, content []byte) {
 		want := "does not hold a process id"
 		number, err := strconv.ParseInt(strings.TrimSuffix(string(content), "\n"), 10, 32)

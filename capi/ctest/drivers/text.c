@@ -1,16 +1,12 @@
 /*
- * Has the library print what a fuzz test sends, and sends back what came out: standard input has a request after the other, standard
- * output the answers, each a 32-bit length and so many bytes. What the requests are is told by the only argument.
+ * Has the library print what a fuzz test sends. What the requests are is told by the only argument.
  */
-#include "check.h"
+#include "driver.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -19,51 +15,6 @@
 #include "mln_log.h"
 #include "mln_path.h"
 #include "mln_tools.h"
-
-static char *request, *at; /* terminated; how far it has been read */
-static uint32_t size;
-static int printed; /* what the library writes to standard error lands here */
-
-static int read_exactly(void *bytes, size_t n)
-{
-    return fread(bytes, 1, n, stdin) == n;
-}
-
-static int next_request(void)
-{
-    free(request);
-    request = at = NULL;
-    if (!read_exactly(&size, sizeof size))
-        return 0;
-    CHECK((request = at = malloc((size_t)size + 1)) != NULL);
-    request[size] = '\0';
-    return read_exactly(request, size);
-}
-
-static void answer(void)
-{
-    off_t length = lseek(printed, 0, SEEK_END);
-    uint32_t n = (uint32_t)length;
-    char *text = malloc((size_t)length + 1);
-
-    CHECK(length >= 0 && text != NULL);
-    CHECK_INT(pread(printed, text, (size_t)length, 0), length);
-    CHECK_INT(ftruncate(printed, 0), 0);
-    CHECK_INT(lseek(printed, 0, SEEK_SET), 0);
-    CHECK_INT(fwrite(&n, sizeof n, 1, stdout), 1);
-    CHECK_INT(fwrite(text, 1, n, stdout), n);
-    CHECK_INT(fflush(stdout), 0);
-    free(text);
-}
-
-static const void *take(size_t n)
-{
-    const char *taken = at;
-
-    CHECK((size_t)(request + size - at) >= n);
-    at += n;
-    return taken;
-}
 
 /* ---- a format and its arguments ---- */
 
@@ -176,14 +127,12 @@ static void try_words(void)
     if (child == 0) {
         mln_path_hook_set(m_p_conf, no_file);
         mln_path_hook_set(m_p_log, no_file);
-        dup2(printed, STDOUT_FILENO);
         status = mln_boot_params(n, words);
         _exit(status == 0 ? 42 : 99);
     }
     CHECK_INT(waitpid(child, &status, 0), child);
-    CHECK_INT(ftruncate(printed, 0), 0);
-    CHECK_INT(lseek(printed, 0, SEEK_SET), 0);
-    dprintf(printed, "%d", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    forget_printed();
+    printf("%d", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
 /* ---- the content of a pid file: what --stop says about it comes back ---- */
@@ -256,11 +205,6 @@ int main(int argc, char **argv)
     /* Checks that fail are still seen. The library's words on the command line write to the stream, and are not wanted. */
     if (act != try_words && act != try_pid)
         CHECK((stderr = fdopen(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3), "w")) != NULL);
-    CHECK((printed = memfd_create("printed", MFD_CLOEXEC)) >= 0);
-    CHECK(dup2(printed, STDERR_FILENO) == STDERR_FILENO);
-    while (next_request()) {
-        act();
-        answer();
-    }
+    serve(act);
     return 0;
 }
