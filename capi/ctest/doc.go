@@ -17,8 +17,8 @@
 // and, with the build tag memcheck, run under valgrind.
 //
 // The fuzz tests have a program of drivers/ answer one request after the other; programs/api_random.c takes a seed as its argument.
-// With CC="gcc -fsanitize=address,undefined" in the environment, and MLN_LIBDIR for a library that make has built with these CFLAGS and
-// LDFLAGS, they look with the sanitizers' eyes.
+// Those of the configuration, which fork nothing, run under sanitizers as well: with CC="gcc -fsanitize=address,undefined" and MLN_LIBDIR
+// for a library that make has built with these CFLAGS and LDFLAGS.
 //
 // The other tests of the package check the public headers, the exported symbols, an installation, and the programs of c_examples, as
 // make builds them.

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -38,6 +39,7 @@ func startDriver(f *testing.F, folder, source string, args ...string) *driver {
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Env, cmd.Dir, cmd.Stderr = cleanEnvironment(), folder, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its children have the pipe of the answers as well
 	d := &driver{}
 	if d.requests, err = cmd.StdinPipe(); err != nil {
 		f.Fatal(err)
@@ -61,7 +63,7 @@ func startDriver(f *testing.F, folder, source string, args ...string) *driver {
 // ask sends a request and returns the answer, which may take ten seconds.
 func (d *driver) ask(t *testing.T, request []byte) string {
 	t.Helper()
-	late := time.AfterFunc(10*time.Second, func() { d.process.Kill() })
+	late := time.AfterFunc(10*time.Second, func() { syscall.Kill(-d.process.Pid, syscall.SIGKILL) })
 	defer late.Stop()
 	message := append(binary.NativeEndian.AppendUint32(nil, uint32(len(request))), request...)
 	if _, err := d.requests.Write(message); err != nil {
