@@ -28,6 +28,8 @@ type worker struct {
 	timer  event.TimerID // for what the supervisor has armed
 	status fork.Status
 	left   int // bytes that it sent before it ended and that were not read yet
+
+	refusal error // what the kernel says to waiting for it
 }
 
 // policy is what the configuration says about workers.
@@ -238,7 +240,12 @@ func (l *loop) tell(order *fork.Order, w *worker) bool {
 	case fork.Signalled:
 		l.say("does not end; it is sent signal " + name(order.Signal))
 	case fork.Held:
-		l.say("has ended, but process " + strconv.Itoa(fork.Tracer(w.pid)) + " traces it and keeps it from being released: end that one")
+		if w.refusal != nil {
+			l.say("has ended, but cannot be waited for: " + w.refusal.Error())
+		} else {
+			l.say("has ended, but process " + strconv.Itoa(fork.Tracer(w.pid)) +
+				" traces it and keeps it from being released: end that one")
+		}
 	case fork.BudgetSpent:
 		l.spent = true
 		budget := l.supervisor.Policy().Budget
@@ -268,8 +275,9 @@ const mostLeft = 64 << 20
 // reap is called when the process has ended. What it sent before is delivered first.
 func (w *worker) reap() bool {
 	status, ended, err := fork.Reap(w.pidfd)
-	w.loop.Clear(w.pidfd) // it is readable for as long as the process cannot be reaped
-	if err == nil && !ended {
+	w.loop.Clear(w.pidfd)            // it is readable for as long as the process cannot be reaped
+	if !ended && err != unix.EBADF { // which is what stands for the pidfd of a process that was gone before it could be opened
+		w.refusal = err
 		if w.loop.supervisor.Held(w.life) {
 			return w.loop.obey()
 		}

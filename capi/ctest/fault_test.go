@@ -127,6 +127,8 @@ var refusals = []refusal{
 	{call: "pidfd_open", errno: syscall.ENOMEM},
 	{call: "pidfd_open", errno: syscall.ENOSYS},
 	{call: "waitid", errno: syscall.EINTR, in: []phase{restart, stop}},
+	{call: "waitid", errno: syscall.EINVAL, in: []phase{restart}},
+	{call: "waitid", errno: syscall.ENOSYS},
 	{call: "brk", errno: syscall.ENOMEM, in: []phase{spawn}},
 	{call: "munmap", errno: syscall.ENOMEM, in: []phase{start}, kept: 1},
 	{call: "mprotect", errno: syscall.ENOMEM, in: []phase{start}, fatal: noThread + "|" + noMapping},

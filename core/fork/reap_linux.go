@@ -16,6 +16,9 @@ import (
 // process, or not any more: ended, with one that is not. Not ended: it runs, or its pidfd is readable all the same, since a
 // process that traces it has not let go yet. The pidfd stays readable then, so whoever went on watching it would spin: it is
 // left alone, and [Supervisor.Held] says when to ask again.
+//
+// An error is [unix.EBADF] where pidfd is none, and otherwise what the kernel says to each way of asking. Then, too, Held says when to
+// ask again.
 func Reap(pidfd int) (status Status, ended bool, err error) {
 	var info siginfo
 	for {
@@ -27,8 +30,10 @@ func Reap(pidfd int) (status Status, ended bool, err error) {
 		case errno == unix.ECHILD:
 			// Somebody else reaped it, or SIGCHLD is ignored.
 			return Status{}, true, nil
-		case errno != 0:
+		case errno == unix.EBADF:
 			return Status{}, false, errno
+		case errno != 0:
+			return reapByNumber(pidfd, errno)
 		}
 		break
 	}
@@ -46,17 +51,42 @@ func Reap(pidfd int) (status Status, ended bool, err error) {
 	return status, true, nil
 }
 
+// reapByNumber is for kernels, and filters of system calls, that do not let a child be waited for by its pidfd.
+func reapByNumber(pidfd int, refusal unix.Errno) (status Status, ended bool, err error) {
+	pid := numberIn("/proc/self/fdinfo/"+strconv.Itoa(pidfd), "Pid")
+	if pid <= 0 {
+		return Status{}, false, refusal
+	}
+	var wait unix.WaitStatus
+	for {
+		n, err := unix.Wait4(pid, &wait, unix.WNOHANG, nil)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.ECHILD:
+			return Status{}, true, nil
+		case err != nil:
+			return Status{}, false, refusal
+		case n == 0:
+			return Status{}, false, nil
+		case wait.Signaled():
+			return Status{Known: true, Signal: wait.Signal(), Core: wait.CoreDump()}, true, nil
+		}
+		return Status{Known: true, Code: wait.ExitStatus()}, true, nil
+	}
+}
+
 // Tracer returns the pid of the process that traces another one; 0 if there is none, or if it cannot be found out.
 func Tracer(pid int) int {
-	if thread := statusField(pid, "TracerPid"); thread != 0 {
-		return statusField(thread, "Tgid")
+	if thread := numberIn("/proc/"+strconv.Itoa(pid)+"/status", "TracerPid"); thread != 0 {
+		return numberIn("/proc/"+strconv.Itoa(thread)+"/status", "Tgid")
 	}
 	return 0
 }
 
-// statusField returns a number of /proc/PID/status, one of those near its beginning.
-func statusField(pid int, name string) int {
-	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/status", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+// numberIn returns a number that a file of /proc has under a name, in a line near its beginning but not the first; 0 if it has none.
+func numberIn(path, name string) int {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,6 +47,8 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case "ignore":
 		os.Exit(ignoreChildren())
+	case "refused":
+		os.Exit(reapRefused())
 	}
 	fmt.Println("unknown role:", role)
 	os.Exit(1)
@@ -321,6 +324,67 @@ func ignoreChildren() int {
 	}
 	if status, ended, err := Reap(pidfd); !ended || status.Known || err != nil {
 		return fail("a child that ended: %+v, %t, %v", status, ended, err)
+	}
+	return 0
+}
+
+// Where the kernel refuses to wait by a pidfd, children are reaped all the same. The filter cannot be taken off again, so this
+// happens in a process of its own.
+func TestReapWhereWaitidIsRefused(t *testing.T) {
+	limit(t)
+	_, pidfd := child(t, "refused")
+	if got, want := reap(t, pidfd), (Status{Known: true}); got != want {
+		t.Errorf("the helper process %v; what it prints says why", got)
+	}
+}
+
+func reapRefused() int {
+	fail := func(format string, args ...any) int {
+		fmt.Printf("with waitid refused: "+format+"\n", args...)
+		return 1
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the number of the call
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_WAITID},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EINVAL)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread() // the filter is this thread's
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fail("%v", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0); err != nil {
+		return fail("%v", err)
+	}
+	for _, c := range []struct {
+		role string
+		want Status
+	}{
+		{"exit 7", Status{Known: true, Code: 7}},
+		{"wait", Status{Known: true, Signal: unix.SIGKILL}},
+	} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return fail("%v", err)
+		}
+		_, pidfd, err := spawn(c.role, r)
+		if err != nil {
+			return fail("%v", err)
+		}
+		if c.want.Signal != 0 {
+			if status, ended, err := Reap(pidfd); ended || err != nil {
+				return fail("a running child: %+v, %t, %v", status, ended, err)
+			}
+			_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+		}
+		if err := ended(pidfd); err != nil {
+			return fail("%v", err)
+		}
+		if status, ended, err := Reap(pidfd); status != c.want || !ended || err != nil {
+			return fail("a child that ended: %+v, %t, %v; want %+v", status, ended, err, c.want)
+		}
+		_, _, _ = r.Close(), w.Close(), unix.Close(pidfd)
 	}
 	return 0
 }
