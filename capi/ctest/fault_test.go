@@ -129,6 +129,8 @@ var refusals = []refusal{
 	{call: "waitid", errno: syscall.EINTR, in: []phase{restart, stop}},
 	{call: "waitid", errno: syscall.EINVAL, in: []phase{restart}},
 	{call: "waitid", errno: syscall.ENOSYS},
+	{call: "timerfd_settime", errno: syscall.EINVAL, in: []phase{restart}},
+	{call: "timerfd_settime", errno: syscall.ENOMEM},
 	{call: "brk", errno: syscall.ENOMEM, in: []phase{spawn}},
 	{call: "munmap", errno: syscall.ENOMEM, in: []phase{start}, kept: 1},
 	{call: "mprotect", errno: syscall.ENOMEM, in: []phase{start}, fatal: noThread + "|" + noMapping},
