@@ -32,14 +32,6 @@ struct hook {
 static mln_conf_hook_t *first_hook, *last_hook;
 static uint64_t next_hook_number;
 
-/* A walk over the hooks, in the frame of run_hooks. Unsetting a hook moves the walks that would go there next. */
-struct walk {
-    mln_conf_hook_t *next;
-    struct walk *outer;
-};
-
-static struct walk *walks;
-
 /* ---- loading ---- */
 
 /* The tree of a file; NULL after a message that ends in `consequence`. */
@@ -109,24 +101,33 @@ int mln_conf_load(void)
     return current != NULL ? 0 : load();
 }
 
+/* The first hook with that number or a later one. */
+static struct hook *hook_from(uint64_t number)
+{
+    struct hook *hook = (struct hook *)first_hook; /* the first member of its struct hook */
+
+    while (hook != NULL && hook->number < number)
+        hook = (struct hook *)hook->public.next;
+    return hook;
+}
+
+/*
+ * Hooks may set and unset hooks, and leave by longjmp or an exception. So the way through them is a number, which nobody else has to
+ * know of, and which is gone with this function's frame.
+ */
 static int run_hooks(void)
 {
     uint64_t end = next_hook_number; /* later hooks were set by hooks */
-    struct walk walk = {first_hook, walks};
-    int result = 0;
+    struct hook *hook;
 
-    walks = &walk;
-    while (walk.next != NULL && ((struct hook *)walk.next)->number < end) {
-        mln_conf_hook_t *hook = walk.next;
-        walk.next = hook->next;
-        result = hook->reload(hook->data);
-        if (result < 0) {
+    for (uint64_t number = 0; (hook = hook_from(number)) != NULL && hook->number < end;) {
+        number = hook->number + 1;
+        if (hook->public.reload(hook->public.data) < 0) {
             log_line(error, "a hook failed after the configuration was reloaded; the hooks behind it were not called");
-            break;
+            return -1;
         }
     }
-    walks = walk.outer;
-    return result < 0 ? -1 : 0;
+    return 0;
 }
 
 int mln_conf_reload(void)
@@ -182,10 +183,6 @@ void mln_conf_hook_unset(mln_conf_hook_t *hook)
 {
     if (hook == NULL)
         return;
-    for (struct walk *walk = walks; walk != NULL; walk = walk->outer) {
-        if (walk->next == hook)
-            walk->next = hook->next;
-    }
     if (hook->prev != NULL)
         hook->prev->next = hook->next;
     else

@@ -1,8 +1,10 @@
 /*
  * conf_reload.c - a reload replaces the configuration when the file is right, keeps it when the file is wrong or gone, and
- * calls the hooks in order.
+ * calls the hooks in order, which may change the hooks, reload, and leave by longjmp.
  */
 #include "conf_files.h"
+
+#include <setjmp.h>
 
 #include "mln_conf.h"
 
@@ -103,6 +105,70 @@ static void test_hooks_that_change_hooks(void)
     expect_trace("");
 }
 
+static jmp_buf place;
+
+static int jumping_hook(void *data)
+{
+    hook(data);
+    longjmp(place, 1);
+}
+
+__attribute__((noinline)) static void reload_until_jump(void)
+{
+    if (setjmp(place) == 0) {
+        mln_conf_reload();
+        CHECK(0);
+    }
+}
+
+/* Writes over what the functions that were left had on the stack. */
+__attribute__((noinline)) static void use_stack(void)
+{
+    volatile char room[16384];
+
+    for (size_t i = 0; i < sizeof room; i++)
+        room[i] = 0x41;
+}
+
+static void test_hook_that_jumps(void)
+{
+    mln_conf_hook_t *jumping, *behind;
+
+    CHECK(mln_conf_hook_set(hook, &numbers[0]) != NULL);
+    jumping = mln_conf_hook_set(jumping_hook, &numbers[1]);
+    behind = mln_conf_hook_set(hook, &numbers[2]);
+    CHECK(mln_conf_hook_set(hook, &numbers[3]) != NULL);
+    for (int i = 0; i < 3; i++) {
+        reload_until_jump();
+        expect_trace("01");
+    }
+    use_stack();
+    mln_conf_hook_unset(behind);
+    mln_conf_hook_unset(jumping);
+    CHECK_INT(mln_conf_reload(), 0);
+    expect_trace("03");
+    mln_conf_hook_free();
+}
+
+static int reloads_left;
+
+static int reloading_hook(void *data)
+{
+    hook(data);
+    return reloads_left-- > 0 ? mln_conf_reload() : 0;
+}
+
+static void test_hook_that_reloads(void)
+{
+    CHECK(mln_conf_hook_set(hook, &numbers[0]) != NULL);
+    CHECK(mln_conf_hook_set(reloading_hook, &numbers[1]) != NULL);
+    CHECK(mln_conf_hook_set(hook, &numbers[2]) != NULL);
+    reloads_left = 1;
+    CHECK_INT(mln_conf_reload(), 0);
+    expect_trace("010122");
+    mln_conf_hook_free();
+}
+
 int main(void)
 {
     int result;
@@ -165,6 +231,8 @@ int main(void)
     mln_conf_hook_free();
     mln_conf_hook_free();
     test_hooks_that_change_hooks();
+    test_hook_that_jumps();
+    test_hook_that_reloads();
 
     /* A first load that fails leaves nothing, and the next one starts afresh. */
     mln_conf_free();
