@@ -42,7 +42,11 @@ static mln_fork_t *self;   /* this process's channel to its master */
 static int executed;       /* by a master that this process learnt of from the environment */
 static int64_t heartbeat;  /* milliseconds, after which the master takes this process for hung; 0: never */
 static mln_fork_t *orphans;  /* closed, to be freed, and of no loop; under the lock */
-static __thread int walking; /* this thread goes through the list of workers */
+/*
+ * Frame address of this thread's outermost walk through the list of workers, or NULL. It may be one that was left by longjmp or an
+ * exception; see walks().
+ */
+static __thread const char *walk;
 
 /*
  * What is left of channels that ended: another thread that sends may have taken the address of one just before, and is told
@@ -122,7 +126,7 @@ static int renew(mln_fork_t *f, int fd)
 void channel_after_fork_child(void)
 {
     lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    walking = 0;
+    walk = NULL;
     executed = 0;
     if (self != NULL) { /* the parent's to its master */
         if (self->conn.sockfd >= 0)
@@ -330,9 +334,25 @@ void channel_close(mln_fork_t *f)
     pthread_mutex_unlock(&lock);
 }
 
-void channel_walk(int change)
+/* The stack grows down: a walk whose frame is not above another one's has ended without returning. */
+void channel_walk_begin(const char *frame)
 {
-    walking += change;
+    if (walk == NULL || walk <= frame)
+        walk = frame;
+}
+
+void channel_walk_end(const char *frame)
+{
+    if (walk == frame)
+        walk = NULL;
+}
+
+/* Whether this outermost dispatch, which no handler has been called by right now, is part of a walk. */
+static bool walks(const mln_event_t *ev)
+{
+    if (walk != NULL && walk <= ev->outermost)
+        walk = NULL;
+    return walk != NULL;
 }
 
 static mln_fork_t *take_buried(mln_fork_t **list)
@@ -350,7 +370,7 @@ void channel_bury(mln_event_t *ev)
 {
     mln_fork_t *f;
 
-    if (walking != 0 || (ev->buried == NULL && orphans == NULL))
+    if ((ev->buried == NULL && orphans == NULL) || walks(ev))
         return;
     while ((f = take_buried(&ev->buried)) != NULL || (f = take_buried(&orphans)) != NULL)
         release(f);

@@ -69,10 +69,11 @@ void channel_announce(mln_event_t *ev);
 
 /* Writes what was sent since the last time. */
 void channel_flush(mln_event_t *ev);
-/* Frees the loop's closed ones, unless this thread goes through the list of workers. */
+/* Frees the loop's closed ones, unless this thread goes through the list of workers. In an outermost dispatch, between handlers. */
 void channel_bury(mln_event_t *ev);
-/* While it is above 0 in a thread, that thread frees no closed channels. */
-void channel_walk(int change);
+/* Around a walk through the list, by the frame address of the function that makes it: the second may never come. */
+void channel_walk_begin(const char *frame);
+void channel_walk_end(const char *frame);
 
 void channel_loop_gone(mln_event_t *ev);
 

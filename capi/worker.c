@@ -282,11 +282,12 @@ int mln_fork_scan_all(mln_event_t *ev, scan_handler handler, void *data)
 {
     uint64_t generation = engine_generation();
     mln_u64_t newest = serials;
+    const char *frame = __builtin_frame_address(0);
     int result = 0;
 
     if (handler == NULL)
         return 0;
-    channel_walk(1);
+    channel_walk_begin(frame);
     for (mln_fork_t *f = first_channel; f != NULL && result >= 0; f = f->next) {
         if (f->priv->gone || f->priv->serial > newest)
             continue;
@@ -294,7 +295,7 @@ int mln_fork_scan_all(mln_event_t *ev, scan_handler handler, void *data)
         if (generation != engine_generation()) /* the handler forked: the child has no workers */
             return 0;
     }
-    channel_walk(-1);
+    channel_walk_end(frame);
     return result < 0 ? -1 : 0;
 }
 

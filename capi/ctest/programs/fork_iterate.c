@@ -1,11 +1,14 @@
 /*
  * The walk over the workers: in the order of their start, until a handler says stop, over workers that end and start
- * meanwhile, and over nothing in a worker.
+ * meanwhile, and over nothing in a worker. A worker that ends is there until the walk is done, and is freed then, also where a handler
+ * has left the walk by longjmp.
  */
 #include "check.h"
 #include "mln_fork.h"
 #include "mln_log.h"
 #include "processes.h"
+
+#include <setjmp.h>
 
 enum { WORKERS = 5, HELLO = 3000 };
 
@@ -120,9 +123,51 @@ static void dispatch_for(mln_event_t *ev, mln_u32_t ms)
     mln_event_break_reset(ev);
 }
 
+/* What is freed is looked at: the memory of so few is kept for threads that send too late. */
+static int is_freed(mln_fork_t *f)
+{
+    return mln_tcp_conn_pool_get(&f->conn) == NULL;
+}
+
+static int close_and_dispatch(mln_event_t *ev, mln_fork_t *f, void *data)
+{
+    *(mln_fork_t **)data = f;
+    mln_socketpair_close_handler(ev, f, mln_tcp_conn_fd_get(&f->conn));
+    dispatch_for(ev, 10);
+    CHECK(!is_freed(f));
+    return -1;
+}
+
+static jmp_buf place;
+
+static int close_and_jump(mln_event_t *ev, mln_fork_t *f, void *data)
+{
+    *(mln_fork_t **)data = f;
+    mln_socketpair_close_handler(ev, f, mln_tcp_conn_fd_get(&f->conn));
+    longjmp(place, 1);
+}
+
+static void walk_and_jump(mln_event_t *ev, void *data)
+{
+    mln_fork_iterate(ev, close_and_jump, data);
+}
+
+static void dispatch_until_jump(mln_event_t *ev, mln_fork_t **closed)
+{
+    pid_t self = getpid();
+
+    if (setjmp(place) == 0) {
+        CHECK(mln_event_timer_set(ev, 0, closed, walk_and_jump) != NULL);
+        mln_event_dispatch(ev);
+        CHECK(getpid() != self);
+        run_worker();
+    }
+}
+
 int main(void)
 {
     mln_event_t *ev = mln_event_new();
+    mln_fork_t *closed;
     struct walk first = {0, 0, {0}}, w;
     int grown;
 
@@ -184,6 +229,15 @@ int main(void)
     CHECK_INT(mln_fork_iterate(ev, look, &w), 0);
     CHECK_INT(w.visits, 2 * WORKERS);
 
+    CHECK_INT(mln_fork_iterate(ev, close_and_dispatch, &closed), -1);
+    dispatch_for(ev, 10);
+    CHECK(is_freed(closed));
+    dispatch_until_jump(ev, &closed);
+    dispatch_for(ev, 10);
+    CHECK(is_freed(closed));
+
+    w = (struct walk){0, 0, {0}};
+    CHECK_INT(mln_fork_iterate(ev, look, &w), 0);
     grown = w.visits;
     w = (struct walk){0, 0, {0}};
     CHECK_INT(mln_fork_iterate(ev, close_all, &w), 0);
