@@ -660,6 +660,22 @@ static void give_up(mln_fork_t *f, int error_number)
         worker_deaf(f->priv->worker);
 }
 
+/*
+ * Lets a worker see the end of what is sent to it. What the kernel refuses is tried once more, in the next iteration; then the log says
+ * why the worker is made to end by a signal, when the time is over that it has.
+ */
+static void end_stream(mln_event_t *ev, mln_fork_t *f, const struct engine_table *go)
+{
+    int error_number;
+
+    if (shutdown(f->conn.sockfd, SHUT_WR) == 0)
+        return;
+    error_number = errno;
+    if (f->priv->end_refused++ == 0 && go != NULL && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f) >= 0)
+        return;
+    log_line(error, "worker %ld cannot be told that there is no more work for it: %s", (long)f->pid, strerror(error_number));
+}
+
 static void write_channel(mln_event_t *ev, mln_fork_t *f)
 {
     /* Before the loop is bound nothing is waited for: what is left is written then. */
@@ -685,7 +701,7 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
     if (result == M_C_ERROR && half_closed(f->conn.sockfd))
         give_up(f, error_number);
     if (result != M_C_NOTYET && finishing)
-        (void)shutdown(f->conn.sockfd, SHUT_WR);
+        end_stream(ev, f, go);
 }
 
 void channel_finish(mln_event_t *ev, mln_fork_t *f)

@@ -23,6 +23,7 @@ struct mln_fork_private_s {
     void *rest;               /* what its last loop received and no handler has seen, `rest_size` bytes; or NULL */
     mln_size_t rest_size;
     mln_u64_t serial;         /* orders the workers of a process */
+    int end_refused;          /* the kernel did not let the other end be told that nothing more is sent */
     unsigned watched : 1;     /* its loop reads it */
     unsigned unsent : 1;      /* it is in a list of unsent ones */
     unsigned blocked : 1;     /* its loop writes when the kernel takes more */

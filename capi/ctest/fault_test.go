@@ -423,6 +423,8 @@ func (r *faultRun) judge(said bool) error {
 		return fmt.Errorf("the group has not told how it went: %w", err)
 	case again > 0 && r.errno == syscall.EINTR:
 		return fmt.Errorf("an interrupted call was not just made again: %+v", *s)
+	case !said && strings.Contains(r.output, "does not end"):
+		return fmt.Errorf("a worker was made to end, and the log does not say %q", r.errno.Error())
 	case again > 0 && (r.number == 0 || !said && !r.silent):
 		return fmt.Errorf("something was tried again, and the log does not say %q: %+v", r.errno.Error(), *s)
 	case r.number == 0:
