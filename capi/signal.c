@@ -29,6 +29,7 @@ static atomic_int delivering;
 /* Over all lists of watches: a loop that is done with a signal looks into the lists of the others. */
 static pthread_mutex_t watches_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* With all signals blocked: a handler of the program's that interrupted it could leave by siglongjmp, and `delivering` would stay. */
 static void on_signal(int signo)
 {
     atomic_fetch_add(&delivering, 1);
@@ -98,7 +99,7 @@ static int watch(mln_event_t *ev, int signo, void *data, ev_sig_handler handler)
     if (listen_to_signals(ev) != 0 || (w = malloc(sizeof *w)) == NULL)
         return -1;
     *w = (struct signal_watch){NULL, signo, handler, data, ++added};
-    sigemptyset(&action.sa_mask);
+    sigfillset(&action.sa_mask);
     if (sigaction(signo, &action, NULL) != 0) {
         free(w);
         return -1;

@@ -5,6 +5,8 @@
 #include "events.h"
 
 #include <pthread.h>
+#include <setjmp.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 static char trace[64];
@@ -250,6 +252,43 @@ static void dispatch_in_a_handler(mln_event_t *ev)
     CHECK_INT(unwatch(ev, SIGUSR1, &calls, dispatch_inside), 0);
 }
 
+static sigjmp_buf place;
+static volatile sig_atomic_t jumps, may_jump;
+
+static void jump(int signo)
+{
+    (void)signo;
+    if (!may_jump)
+        return;
+    ++jumps;
+    siglongjmp(place, 1);
+}
+
+/* A handler of the program's own, in signal context, that leaves by siglongjmp interrupts no delivery: the loop can be freed. */
+static void handlers_of_the_program_jump(void)
+{
+    enum { JUMPS = 2000, TOGETHER = 50 };
+    const struct itimerval often = {{0, 50}, {0, 50}}, never_again = {{0, 0}, {0, 0}};
+    mln_event_t *ev = mln_event_init(0);
+    int calls = 0;
+
+    CHECK(ev != NULL);
+    CHECK_INT(watch(ev, SIGUSR1, &calls, count_signal), 0);
+    CHECK(mln_event_signal_set(SIGALRM, jump) != SIG_ERR);
+    CHECK_INT(setitimer(ITIMER_REAL, &often, NULL), 0);
+    while (jumps < JUMPS) {
+        if (sigsetjmp(place, 1) == 0) {
+            may_jump = 1;
+            for (int i = 0; i < TOGETHER; ++i)
+                CHECK_INT(raise(SIGUSR1), 0);
+        }
+        may_jump = 0;
+    }
+    CHECK_INT(setitimer(ITIMER_REAL, &never_again, NULL), 0);
+    CHECK(mln_event_signal_set(SIGALRM, SIG_DFL) != SIG_ERR);
+    mln_event_free(ev);
+}
+
 int main(void)
 {
     mln_event_t *ev = mln_event_init(1);
@@ -264,6 +303,7 @@ int main(void)
     handlers_change_handlers(ev);
     dispatch_in_a_handler(ev);
     bad_calls(ev);
+    handlers_of_the_program_jump();
     CHECK_INT(watch(ev, SIGUSR1, &calls, count_signal), 0);
     mln_event_destroy(ev);
     CHECK(has_default_disposition(SIGUSR1));
