@@ -39,8 +39,8 @@ struct mln_event_s {
     int announce;           /* the master is to be told when this loop is first dispatched */
     int serves;             /* it has had to do with a channel or a worker */
 
-    struct signal_watch *watches; /* handlers of signals, in the order in which they were added */
-    int watches_walked;           /* they are being called */
+    struct signal_watch *watches; /* handlers of signals, in the order in which they were added; under a lock of signal.c */
+    atomic_int watches_walked;    /* they are being called: none is freed */
     atomic_uint signals[NSIG];    /* delivered and not yet handled */
 
     struct mln_event_s *prev, *next; /* the loops of this process */

@@ -26,7 +26,10 @@ enum { LISTENERS_MAX = 256 };
 static _Atomic(mln_event_t *) listeners[LISTENERS_MAX];
 static atomic_int delivering;
 
-/* Over all lists of watches: a loop that is done with a signal looks into the lists of the others. */
+/*
+ * Over all lists of watches: a loop that is done with a signal looks into the lists of the others, and any thread may change them. Never
+ * held while a handler runs.
+ */
 static pthread_mutex_t watches_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* With all signals blocked: a handler of the program's that interrupted it could leave by siglongjmp, and `delivering` would stay. */
@@ -104,7 +107,7 @@ static int watch(mln_event_t *ev, int signo, void *data, ev_sig_handler handler)
         free(w);
         return -1;
     }
-    while (*at != NULL)
+    while (*at != NULL) /* a loop that hears of the signal already waits for the lock */
         at = &(*at)->next;
     *at = w;
     return 0;
@@ -153,34 +156,45 @@ static int take(mln_event_t *ev, int signo)
     return waiting > 0;
 }
 
+/*
+ * Calls the handlers of a signal, of those that were there when it began: one that removes itself and adds itself again would never be
+ * done. The caller holds the lock, which is free during the calls; nothing is swept meanwhile. 0, without the lock, if this process is
+ * another one now.
+ */
+static int call_handlers(mln_event_t *ev, int signo, uint64_t generation)
+{
+    uint64_t last = added;
+
+    for (const struct signal_watch *w = ev->watches; w != NULL; w = w->next) {
+        ev_sig_handler handler = w->handler;
+        void *data = w->data;
+
+        if (w->signo != signo || handler == NULL || w->number > last)
+            continue;
+        pthread_mutex_unlock(&watches_lock);
+        handler(ev, signo, data);
+        if (generation != engine_generation())
+            return 0;
+        pthread_mutex_lock(&watches_lock);
+    }
+    return 1;
+}
+
 void loop_signals_deliver(mln_event_t *ev, uint64_t generation)
 {
-    if (ev->watches == NULL)
-        return;
-    ++ev->watches_walked;
-    for (int signo = 1; signo < NSIG; ++signo) {
-        while (take(ev, signo)) {
-            uint64_t last = __atomic_load_n(&added, __ATOMIC_RELAXED);
-
-            /* Not those that are added by a handler: one that removes itself and adds itself again would never be done. */
-            for (struct signal_watch *w = ev->watches; w != NULL; w = w->next) {
-                if (w->signo != signo || w->handler == NULL || w->number > last)
-                    continue;
-                w->handler(ev, signo, w->data);
-                if (generation != engine_generation())
-                    return;
-            }
-            if (loop_finished(ev, generation)) { /* the rest belongs to the next dispatch */
-                --ev->watches_walked;
+    pthread_mutex_lock(&watches_lock);
+    if (ev->watches != NULL) {
+        ++ev->watches_walked;
+        for (int signo = 1; signo < NSIG && !loop_finished(ev, generation);) { /* the rest belongs to the next dispatch */
+            if (!take(ev, signo))
+                ++signo;
+            else if (!call_handlers(ev, signo, generation))
                 return;
-            }
         }
+        if (--ev->watches_walked == 0)
+            sweep(ev);
     }
-    if (--ev->watches_walked == 0) {
-        pthread_mutex_lock(&watches_lock);
-        sweep(ev);
-        pthread_mutex_unlock(&watches_lock);
-    }
+    pthread_mutex_unlock(&watches_lock);
 }
 
 void loop_signals_forget(mln_event_t *ev)

@@ -9,8 +9,8 @@
  * A loop belongs to the process that made it. In a child, after a fork, it can only be freed: every other call on it
  * returns -1 (or NULL) with errno ESTALE and does nothing.
  *
- * While one thread dispatches, other threads may set and clear descriptors and timers, set the callback and break the
- * loop. Nothing protects the program's own data.
+ * While one thread dispatches, other threads may set and clear descriptors and timers, add and remove handlers of signals, set
+ * the callback and break the loop. Nothing protects the program's own data.
  */
 #ifndef __MLN_EVENT_H
 #define __MLN_EVENT_H
@@ -201,6 +201,9 @@ void mln_event_timer_cancel(mln_event_t *ev, mln_event_timer_t *timer);
  * one call. One that is added by a handler hears of the next signal. When the last handler of a signal is removed, its disposition
  * becomes the default.
  *
+ * May be called from any thread, and not from a handler in signal context. A handler that another thread than the loop's removes may
+ * be running, or about to, when that returns.
+ *
  * @param ev      the loop.
  * @param flag    M_EV_SET or M_EV_UNSET.
  * @param signo   the signal.
@@ -212,8 +215,8 @@ int mln_event_set_signal(mln_event_t *ev, mln_u32_t flag, int signo, void *data,
 
 /**
  * Sets a signal's disposition, as signal() does: the handler runs in signal context, on any thread of the program, where only
- * async-signal-safe functions may be called; of this header those are mln_event_break_set() and mln_event_set_break().
- * Today's era.
+ * async-signal-safe functions may be called; of this header those are mln_event_break_set() and mln_event_set_break(). The
+ * disposition is the process's, and may be set from any thread. Today's era.
  *
  * @par Prototype
  * `void (*mln_event_signal_set(int signo, void (*handler)(int)))(int)`

@@ -1,6 +1,6 @@
 /*
  * Four threads set and clear descriptors and timers, change the callback and break the loop that a fifth dispatches, and
- * no event is lost.
+ * no event is lost. Threads add and remove handlers of signals, while the loop calls these.
  */
 #include "check.h"
 #include "events.h"
@@ -135,6 +135,66 @@ static void sleeping_loop_is_woken(mln_event_t *ev)
     close_both(w.ends);
 }
 
+/* ---- handlers of signals ---- */
+
+enum { SIGNALLERS = 2, HANDLERS = 4, CHANGES = 300 };
+
+struct signaller {
+    mln_event_t *ev;
+    pthread_t thread;
+    int signo;
+    atomic_int heard;
+};
+
+static atomic_int signallers = SIGNALLERS;
+
+static void hear(mln_event_t *ev, int signo, void *data)
+{
+    (void)ev;
+    (void)signo;
+    atomic_fetch_add((atomic_int *)data, 1);
+}
+
+/* What was added hears of the next signal, and what was removed of none that comes later. */
+static void *change_handlers(void *data)
+{
+    struct signaller *s = data;
+    atomic_int others[HANDLERS] = {0};
+
+    for (int i = 0; i < CHANGES; ++i) {
+        int heard = atomic_load(&s->heard);
+
+        for (int k = 0; k < HANDLERS; ++k)
+            CHECK_INT(mln_event_set_signal(s->ev, M_EV_SET, s->signo, &others[k], hear), 0);
+        CHECK_INT(mln_event_set_signal(s->ev, M_EV_SET, s->signo, &s->heard, hear), 0);
+        for (int k = 0; k < HANDLERS; ++k)
+            CHECK_INT(mln_event_set_signal(s->ev, M_EV_UNSET, s->signo, &others[k], hear), 0);
+        CHECK_INT(raise(s->signo), 0);
+        wait_until(&s->heard, heard + 1);
+        CHECK_INT(mln_event_set_signal(s->ev, M_EV_UNSET, s->signo, &s->heard, hear), 0);
+    }
+    for (int k = 0; k < HANDLERS; ++k)
+        CHECK_INT(atomic_load(&others[k]), 0);
+    if (atomic_fetch_sub(&signallers, 1) == 1)
+        mln_event_break_set(s->ev);
+    return NULL;
+}
+
+static void handlers_of_signals_change(mln_event_t *ev)
+{
+    static struct signaller all[SIGNALLERS];
+
+    for (int i = 0; i < SIGNALLERS; ++i) {
+        all[i].ev = ev;
+        all[i].signo = i == 0 ? SIGUSR1 : SIGUSR2;
+        CHECK_INT(pthread_create(&all[i].thread, NULL, change_handlers, &all[i]), 0);
+    }
+    mln_event_dispatch(ev);
+    mln_event_break_reset(ev);
+    for (int i = 0; i < SIGNALLERS; ++i)
+        CHECK_INT(pthread_join(all[i].thread, NULL), 0);
+}
+
 int main(void)
 {
     static struct worker workers[THREADS];
@@ -142,6 +202,7 @@ int main(void)
     int dispatches = 0;
 
     sleeping_loop_is_woken(ev);
+    handlers_of_signals_change(ev);
     for (int i = 0; i < THREADS; ++i) {
         workers[i].ev = ev;
         make_pipe(workers[i].ends);
