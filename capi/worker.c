@@ -220,6 +220,11 @@ static void unlink_worker(struct worker *w)
     pthread_mutex_unlock(&lock);
 }
 
+static const char *name_of(const struct worker *w)
+{
+    return w->etype == M_PET_EXE ? w->args[0] : "plain";
+}
+
 static void drop_worker(struct worker *w)
 {
     const struct engine_table *go;
@@ -535,14 +540,43 @@ static void await_exec(struct launch *launch, const char *path)
         log_line(warn, "%s has not begun to run after %d s", path, EXEC_WAIT_MS / 1000);
 }
 
-/* A process that could not be watched, so there must not be one. errno stays. */
-static void kill_and_reap(pid_t pid)
+/*
+ * Waits for a process of w's that has ended or is to end now; pidfd: -1 where it has none. One that the kernel does not give back must
+ * not hold up its master.
+ */
+static void release(const struct worker *w, pid_t pid, int pidfd)
+{
+    static const struct timespec pause = {0, 10000000};
+    int64_t deadline = milliseconds() + END_WAIT_MS;
+
+    if (pidfd >= 0)
+        (void)await_input(pidfd, deadline);
+    for (;;) {
+        pid_t reaped = waitpid(pid, NULL, WNOHANG);
+
+        if (reaped == pid || (reaped < 0 && errno != EINTR))
+            return;
+        if (milliseconds() >= deadline)
+            break;
+        (void)nanosleep(&pause, NULL);
+    }
+    log_line(error, "worker %ld (%s) is left behind: it does not end by SIGKILL, or whoever traces it does not let go of it",
+             (long)pid, name_of(w));
+}
+
+/*
+ * A process of w's that could not be watched, so there must not be one. Its descriptor, if it has one, never stands for another process
+ * that has been given the number. errno stays.
+ */
+static void kill_and_reap(const struct worker *w, pid_t pid)
 {
     int saved = errno;
 
-    kill(pid, SIGKILL);
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    if (w->pidfd >= 0)
+        (void)syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
+    else
+        (void)kill(pid, SIGKILL);
+    release(w, pid, w->pidfd);
     errno = saved;
 }
 
@@ -551,7 +585,7 @@ static void end_now(struct worker *w)
 {
     int saved = errno;
 
-    kill_and_reap(w->pid);
+    kill_and_reap(w, w->pid);
     close_channel(w);
     close_pidfd(w);
     w->pid = 0;
@@ -602,7 +636,7 @@ static int start(struct worker *w, mln_event_t *ev)
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     if (pid < 0 || settle(w, &launch, pid) != 0) {
         if (pid > 0)
-            kill_and_reap(pid);
+            kill_and_reap(w, pid);
         abandon(&launch);
         return -1;
     }
@@ -750,11 +784,6 @@ void mln_fork_master_events_set(mln_event_t *ev)
 
 /* ---- ending ---- */
 
-static const char *name_of(const struct worker *w)
-{
-    return w->etype == M_PET_EXE ? w->args[0] : "plain";
-}
-
 void worker_tell(const struct worker *w, const char *what)
 {
     if (w->pid != 0)
@@ -826,26 +855,6 @@ void worker_exited(struct worker *w, const char *how, int again, int64_t delay)
         drop_worker(w);
 }
 
-/* Waits for a process that has ended or is to end now. One that the kernel does not give back must not hold up its master. */
-static void release(const struct worker *w, int pidfd)
-{
-    static const struct timespec pause = {0, 10000000};
-    int64_t deadline = milliseconds() + END_WAIT_MS;
-
-    (void)await_input(pidfd, deadline);
-    for (;;) {
-        pid_t pid = waitpid(w->pid, NULL, WNOHANG);
-
-        if (pid == w->pid || (pid < 0 && errno != EINTR))
-            return;
-        if (milliseconds() >= deadline)
-            break;
-        (void)nanosleep(&pause, NULL);
-    }
-    log_line(error, "worker %ld (%s) is left behind: it does not end by SIGKILL, or whoever traces it does not let go of it",
-             (long)w->pid, name_of(w));
-}
-
 void worker_end_all(void)
 {
     int64_t deadline = milliseconds() + END_WAIT_MS;
@@ -860,7 +869,7 @@ void worker_end_all(void)
 
             if (!await_input(pidfd, deadline))
                 (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-            release(w, pidfd);
+            release(w, w->pid, pidfd);
             drop_worker(w);
             close(pidfd); /* after the loop has forgotten it */
         } else {

@@ -10,6 +10,33 @@
 #include "framework.h"
 #include "scratch.h"
 
+#include <pthread.h>
+#include <sys/ptrace.h>
+
+/* A fork of a worker that fails with this error: the process that there was is gone, or does nothing. */
+static void expect_no_fork(mln_event_t *ev, int error_number)
+{
+    int result = mln_fork_restart(ev);
+
+    while (result == 0)
+        pause();
+    CHECK_INT(result, -1);
+    CHECK_INT(errno, error_number);
+    CHECK_INT(worker_count(ev), 0);
+}
+
+/* Starts to catch what the log says, in a file of this name, which expect_logged() removes. */
+static void catch_log(void)
+{
+    scratch_catch_stderr("log");
+}
+
+static void expect_logged(const char *text)
+{
+    scratch_expect_part("log", text);
+    CHECK_INT(unlink("log"), 0);
+}
+
 /* ---- a worker cannot be told that there is no more work ---- */
 
 static int prepare_one(void)
@@ -47,11 +74,78 @@ static void refused_shutdown(void)
     remove_log();
 }
 
+/* ---- a process cannot be watched, and its end cannot be seen: another one traces it ---- */
+
+static int life[2];     /* its end tells the tracer to end */
+static int attached[2]; /* by which the tracer tells that it traces */
+static char traces;     /* 'y' if it does */
+static pid_t master, traced;
+
+/* In the child: has a process of its own trace it. */
+static void have_oneself_traced(void)
+{
+    pid_t self = getpid(), pid;
+    char answer, byte;
+
+    if (getppid() != master)
+        return; /* the tracer itself */
+    (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+    CHECK((pid = fork()) >= 0);
+    if (pid > 0)
+        return;
+    close(life[1]);
+    answer = ptrace(PTRACE_SEIZE, self, 0, 0) == 0 ? 'y' : 'n';
+    CHECK_INT(write(attached[1], &answer, 1), 1);
+    write_bytes(attached[1], &self, sizeof self);
+    _exit(read(life[0], &byte, 1) == 0 ? 0 : 1);
+}
+
+static void await_tracer(void)
+{
+    if (getpid() != master)
+        return;
+    CHECK_INT(read_bytes(attached[0], &traces, 1), 1);
+    CHECK_INT(read_bytes(attached[0], &traced, sizeof traced), 1);
+}
+
+static void refused_pidfd(void)
+{
+    mln_event_t *ev = become_master();
+    char line[128];
+    long long start;
+    int fds;
+
+    master = getpid();
+    CHECK_INT(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+    CHECK_INT(pipe(life), 0);
+    CHECK_INT(pipe(attached), 0);
+    CHECK_INT(pthread_atfork(NULL, await_tracer, have_oneself_traced), 0);
+    refuse(SYS_pidfd_open, EMFILE);
+    catch_log();
+    fds = fd_count();
+    start = now_ms();
+    expect_no_fork(ev, EMFILE);
+    CHECK(now_ms() - start < 10000);
+    CHECK_INT(fd_count(), fds);
+    if (traces == 'y') {
+        snprintf(line, sizeof line, "worker %ld (plain) is left behind", (long)traced);
+        scratch_expect_part("log", line);
+    } else {
+        puts("note: a process may not trace another one here; that is not tried");
+    }
+    expect_logged("cannot fork a worker: Too many open files");
+    close(life[1]);
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+        ; /* it, and its tracer */
+    mln_event_free(ev);
+}
+
 static const struct part {
     const char *name;
     void (*run)(void);
 } parts[] = {
     {"shutdown", refused_shutdown},
+    {"pidfd_open", refused_pidfd},
 };
 
 int main(int argc, char **argv)
