@@ -359,17 +359,6 @@ void worker_loop_gone(mln_event_t *ev)
 
 /* ---- starting ---- */
 
-/*
- * Of a process that is gone, whose status the program's own way with SIGCHLD has taken, there is none. In its place stands what is ready
- * at once and for ever, as that would be.
- */
-static int pidfd_of(pid_t pid)
-{
-    int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
-
-    return fd < 0 && errno == ESRCH ? eventfd(1, EFD_CLOEXEC) : fd;
-}
-
 /* Its descriptors come to be known, or are gone, at once for a fork in another thread. */
 static int open_launch(struct launch *launch)
 {
@@ -592,12 +581,24 @@ static void end_now(struct worker *w)
     errno = saved;
 }
 
-/* In the parent: what the process has of the parent's is the worker's from now on. */
+/*
+ * In the parent: what the process has of the parent's is the worker's from now on. If it cannot be watched it is ended.
+ *
+ * Of a process that is gone, whose status the program's own way with SIGCHLD has taken, there is no descriptor. In its place stands what
+ * is ready at once and for ever, as that would be. The number may be another process's by then.
+ */
 static int settle(struct worker *w, struct launch *launch, pid_t pid)
 {
+    int gone;
+
     pthread_mutex_lock(&lock);
-    if ((w->pidfd = pidfd_of(pid)) < 0) {
+    w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
+    if ((gone = w->pidfd < 0 && errno == ESRCH))
+        w->pidfd = eventfd(1, EFD_CLOEXEC);
+    if (w->pidfd < 0) {
         pthread_mutex_unlock(&lock);
+        if (!gone)
+            kill_and_reap(w, pid);
         return -1;
     }
     w->pid = pid;
@@ -635,8 +636,6 @@ static int start(struct worker *w, mln_event_t *ev)
     launching = NULL;
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     if (pid < 0 || settle(w, &launch, pid) != 0) {
-        if (pid > 0)
-            kill_and_reap(w, pid);
         abandon(&launch);
         return -1;
     }

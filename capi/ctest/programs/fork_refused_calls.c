@@ -140,12 +140,48 @@ static void refused_pidfd(void)
     mln_event_free(ev);
 }
 
+/* ---- a process cannot be watched, and is gone: its number may be another one's ---- */
+
+static pid_t gone; /* its number */
+
+static void note_number(void)
+{
+    gone = getpid();
+    write_bytes(attached[1], &gone, sizeof gone);
+    _exit(0);
+}
+
+/* Until the kernel has forgotten the child. */
+static void await_no_child(void)
+{
+    CHECK_INT(read_bytes(attached[0], &gone, sizeof gone), 1);
+    while (kill(gone, 0) == 0)
+        usleep(100);
+    CHECK_INT(errno, ESRCH);
+    forbid(SYS_kill);
+}
+
+static void refused_eventfd(void)
+{
+    mln_event_t *ev = become_master();
+
+    CHECK(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
+    CHECK_INT(pipe(attached), 0);
+    CHECK_INT(pthread_atfork(NULL, await_no_child, note_number), 0);
+    refuse(SYS_eventfd2, EMFILE);
+    catch_log();
+    expect_no_fork(ev, EMFILE);
+    expect_logged("cannot fork a worker: Too many open files");
+    mln_event_free(ev);
+}
+
 static const struct part {
     const char *name;
     void (*run)(void);
 } parts[] = {
     {"shutdown", refused_shutdown},
     {"pidfd_open", refused_pidfd},
+    {"eventfd", refused_eventfd},
 };
 
 int main(int argc, char **argv)

@@ -1,6 +1,6 @@
 /*
  * refuse.h - for test programs that have the kernel refuse calls of theirs, from now on. What is refused is refused to this thread, and
- * to the threads and processes that it starts. Include check.h first.
+ * to the threads and processes that it starts. Where there is no seccomp this process ends, with status 0. Include check.h first.
  */
 #ifndef REFUSE_H
 #define REFUSE_H
@@ -14,19 +14,8 @@
 
 enum { ANY_ARGUMENT = -1 };
 
-CHECK_UNUSED static inline void refuse_install(struct sock_filter *filter, unsigned short length)
-{
-    struct sock_fprog program = {length, filter};
-
-    CHECK_INT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
-        puts("note: there is no seccomp here; what is refused is not tried");
-        exit(0);
-    }
-}
-
-/* Calls of that number, and with that third argument, fail with that error. Where there is no seccomp this process ends, with status 0. */
-CHECK_UNUSED static inline void refuse_with(int number, int third, int error_number)
+/* What the kernel does (SECCOMP_RET_...) with calls of that number, and with that third argument. */
+CHECK_UNUSED static inline void refuse_as(int number, int third, unsigned action)
 {
     /* The lower half of the argument comes first in memory, on the machines that the library is for. */
     struct sock_filter filter[] = {
@@ -34,18 +23,35 @@ CHECK_UNUSED static inline void refuse_with(int number, int third, int error_num
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 3),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)third, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error_number),
+        BPF_STMT(BPF_RET | BPF_K, action),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
 
     if (third == ANY_ARGUMENT)
         filter[2] = filter[4];
-    refuse_install(filter, sizeof filter / sizeof *filter);
+    CHECK_INT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
+        puts("note: there is no seccomp here; what is refused is not tried");
+        exit(0);
+    }
+}
+
+/* They fail with that error. */
+CHECK_UNUSED static inline void refuse_with(int number, int third, int error_number)
+{
+    refuse_as(number, third, SECCOMP_RET_ERRNO | (unsigned)error_number);
 }
 
 CHECK_UNUSED static inline void refuse(int number, int error_number)
 {
     refuse_with(number, ANY_ARGUMENT, error_number);
+}
+
+/* Who makes one is killed by SIGSYS. */
+CHECK_UNUSED static inline void forbid(int number)
+{
+    refuse_as(number, ANY_ARGUMENT, SECCOMP_RET_KILL_PROCESS);
 }
 
 #endif
