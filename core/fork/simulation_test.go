@@ -42,7 +42,8 @@ func TestSimulation(t *testing.T) {
 	for name, n := range map[string]int{"starts": all.Starts, "failed starts": all.FailedStarts, "exits": all.Exits,
 		"kills": all.Kills, "hangs": all.Hangs, "late starts": all.Unready, "rolls": all.Rolls, "failed rolls": all.FailedRolls,
 		"spent budgets": all.Spent, "removals": all.Removals,
-		"processes that were released late": all.Released, "processes that were given up": all.GivenUp} {
+		"processes that were released late": all.Released, "processes that were given up": all.GivenUp,
+		"processes that could not be told to end": all.Untold} {
 		if n < *histories/100 {
 			t.Errorf("there were %d %s in %d histories", n, name, *histories)
 		}
@@ -50,7 +51,7 @@ func TestSimulation(t *testing.T) {
 }
 
 type tally struct {
-	Starts, FailedStarts, Exits, Kills, Hangs, Unready, Rolls, FailedRolls, Spent, Removals, Released, GivenUp int
+	Starts, FailedStarts, Exits, Kills, Hangs, Unready, Rolls, FailedRolls, Spent, Removals, Released, GivenUp, Untold int
 }
 
 func (t *tally) add(o *tally) {
@@ -66,6 +67,7 @@ func (t *tally) add(o *tally) {
 	t.Removals += o.Removals
 	t.Released += o.Released
 	t.GivenUp += o.GivenUp
+	t.Untold += o.Untold
 }
 
 // A world is what a supervisor acts upon, with all that a group may meet.
@@ -530,7 +532,10 @@ func (w *world) orderedDrain(p *simulated) {
 		}
 	}
 	p.told = true
-	if p.obedient {
+	if w.one(20) {
+		w.Untold++
+		w.s.Unreachable(p.Process)
+	} else if p.obedient {
 		w.exitBy(p, w.upTo(w.policy.DrainTimeout*3/2))
 	}
 }

@@ -410,15 +410,26 @@ func (s *Supervisor) Expired(p *Process) {
 			s.abort(p, Hung)
 		}
 	case ending:
-		p.state = terminated
-		s.signal(p, syscall.SIGTERM)
-		s.arm(p, s.policy.TermTimeout)
+		s.terminate(p)
 	case terminated, aborted:
 		p.state = killed
 		s.signal(p, syscall.SIGKILL)
 	case held:
 		s.order(Order{Do: Look, Process: p})
 	}
+}
+
+// Unreachable says that a process could not be told to end, as Drain had ordered. It is sent SIGTERM at once.
+func (s *Supervisor) Unreachable(p *Process) {
+	if p.state == ending {
+		s.terminate(p)
+	}
+}
+
+func (s *Supervisor) terminate(p *Process) {
+	p.state = terminated
+	s.signal(p, syscall.SIGTERM)
+	s.arm(p, s.policy.TermTimeout)
 }
 
 func (s *Supervisor) signal(p *Process, signal syscall.Signal) {
