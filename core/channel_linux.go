@@ -23,28 +23,39 @@ type channel struct {
 	in     ipc.Inbox
 	count  *counters
 	rights *rights // nil where the kernel lets none be sent
+	refuse func(call string) error
 
 	// handle is called for each message, and reports whether there was a handler. handled is called, if it is set, after each.
 	// arrived is called, if it is set, whenever something has come. ended is called once, when no message will come any more; err
-	// is nil, or wraps ipc.ErrFrame or io.ErrUnexpectedEOF, or is errDescriptors. written is called once, after finish, when
-	// nothing is left to write; lost says that the peer was gone.
+	// is nil, or wraps ipc.ErrFrame, io.ErrUnexpectedEOF or the error of a read, or is errDescriptors. deaf is called once, when
+	// nothing can be sent any more, and that is not since the peer has ended; err is why. written is called once, after
+	// finish, when nothing is left to write; lost says that it could not be.
 	handle  func(ipc.Frame) bool
 	handled func()
 	arrived func()
 	ended   func(err error)
+	deaf    func(err error)
 	written func(lost bool)
 
 	resume func() // write, as a value that need not be made each time
 
 	reading   bool
+	paused    bool // is not read for a moment; see pause
+	retrying  bool // is written in a moment
 	finishing bool
-	broken    bool // nobody reads at the other end
+	broken    bool // nothing can be written any more
 	closed    bool
 }
 
-// openChannel takes over fd for a link. It is the owner's job to set handle, ended and written before the loop runs.
+// retryAfter is when the kernel is asked again for what it has refused for want of memory.
+const retryAfter = 20 * time.Millisecond
+
+// scarce reports whether the kernel has refused something for want of memory, which passes, where a lost message does not come back.
+func scarce(err error) bool { return err == unix.ENOBUFS || err == unix.ENOMEM }
+
+// openChannel takes over fd for a link. It is the owner's job to set handle, ended, deaf and written before the loop runs.
 func openChannel(e *engine, fd int, g *Group, l *link) (*channel, error) {
-	c := &channel{engine: e, fd: fd, reading: true, count: &l.in}
+	c := &channel{engine: e, fd: fd, reading: true, count: &l.in, refuse: g.world().Refuse}
 	c.in.MaxPayload = g.maxPayload()
 	if !spawn.Guarded(fd) {
 		c.rights = new(rights)
@@ -71,7 +82,7 @@ func (c *channel) read() {
 
 // readOnce reads and handles what one system call brings. It reports whether another may bring more.
 func (c *channel) readOnce() bool {
-	if !c.reading {
+	if !c.reading || c.paused {
 		return false
 	}
 	space := c.in.Space()
@@ -85,9 +96,15 @@ func (c *channel) readOnce() bool {
 		return true
 	case err == unix.EAGAIN:
 		return false
+	case scarce(err):
+		c.pause()
+		return false
+	case err != nil && err != unix.ECONNRESET:
+		c.reading = false
+		c.ended(fmt.Errorf("it cannot be read: %w", err))
+		return false
 	case err != nil || n == 0:
-		// An error is ECONNRESET: the peer ended without reading all that was sent to it. What it had sent itself was
-		// read before.
+		// ECONNRESET: the peer ended without reading all that was sent to it. What it had sent itself was read before.
 		c.reading = false
 		err = nil
 		if n := c.in.Buffered(); n > 0 {
@@ -111,12 +128,35 @@ func (c *channel) readOnce() bool {
 	return complete && n == len(space)
 }
 
+// pause leaves the channel alone for a moment. What the kernel has no memory to hand over stays there, and would be reported again at
+// once.
+func (c *channel) pause() {
+	c.paused = true
+	_ = c.engine.loop.Set(c.fd, event.Registration[func()]{Timeout: event.NoTimeout}) // takes no memory
+	c.engine.after(retryAfter, c.unpause)
+}
+
+func (c *channel) unpause() {
+	c.paused = false
+	if !c.reading {
+		return
+	}
+	if c.engine.watch(c.fd, c.read) != nil {
+		c.pause()
+		return
+	}
+	c.write() // it may have waited for being able to, which pause has ended
+}
+
 // errDescriptors is why a channel is ended through which descriptors came.
-var errDescriptors = errors.New("descriptors came with it, which nobody has asked for")
+var errDescriptors = errors.New("it has sent descriptors, which nobody has asked for")
 
 // receive reads what is there. Where the kernel does not refuse descriptors it would close those that came itself, before a
 // plain read returns, and that may take as long as their sender likes. They are taken, and left to another goroutine.
 func (c *channel) receive(space []byte) (int, error) {
+	if err := c.refused("read"); err != nil {
+		return 0, err
+	}
 	if c.rights == nil {
 		return unix.Read(c.fd, space)
 	}
@@ -189,15 +229,17 @@ func (c *channel) write() {
 	}
 	empty, blocked, err := c.queue.write(c.sendmsg)
 	switch {
+	case scarce(err):
+		c.writeSoon()
 	case err != nil:
-		// The end is acted upon when everything that the peer has sent was read.
 		c.broken = true
 		c.queue.close()
 		c.queue.discard()
+		c.undeliverable(err)
 	case blocked:
-		// Failure is impossible: the loop knows the descriptor, and the kernel has to change its mask at most.
-		_ = c.engine.loop.Set(c.fd, event.Registration[func()]{Directions: event.Write, OneShot: true, Append: true,
-			Timeout: event.KeepTimeout, Target: c.resume})
+		if c.awaitRoom() != nil {
+			c.writeSoon()
+		}
 	}
 	if c.finishing && (empty || c.broken) {
 		c.finishing = false
@@ -205,7 +247,46 @@ func (c *channel) write() {
 	}
 }
 
+// awaitRoom has write called when the kernel can take more.
+func (c *channel) awaitRoom() error {
+	if err := c.refused("watch"); err != nil {
+		return err
+	}
+	return c.engine.loop.Set(c.fd, event.Registration[func()]{Directions: event.Write, OneShot: true, Append: true,
+		Timeout: event.KeepTimeout, Target: c.resume, Pollable: true})
+}
+
+// writeSoon has write called in a moment: after a shortage of memory the kernel might say at once that it can take more.
+func (c *channel) writeSoon() {
+	if c.retrying {
+		return
+	}
+	c.retrying = true
+	c.engine.after(retryAfter, func() {
+		c.retrying = false
+		c.write()
+	})
+}
+
+// undeliverable acts upon an error that writing has brought. Mostly the peer has ended, which is acted upon when everything that it has
+// sent was read. One that is only deaf would never be seen to end. Which of both it is the kernel does not tell before the peer
+// has closed its channel altogether, which may be in progress.
+func (c *channel) undeliverable(err error) {
+	if err != unix.EPIPE && err != unix.ECONNRESET {
+		c.deaf(err)
+		return
+	}
+	c.engine.after(retryAfter, func() {
+		if !c.closed && !c.hungUp() {
+			c.deaf(err)
+		}
+	})
+}
+
 func (c *channel) sendmsg(buffers [][]byte) (int, error) {
+	if err := c.refused("send"); err != nil {
+		return 0, err
+	}
 	for {
 		n, err := unix.SendmsgBuffers(c.fd, buffers, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 		switch err {
@@ -243,21 +324,38 @@ func (c *channel) stopReading() {
 }
 
 // endWriting tells the peer that nothing will come any more.
-func (c *channel) endWriting() { _ = unix.Shutdown(c.fd, unix.SHUT_WR) }
+func (c *channel) endWriting() error { return c.shutdown(unix.SHUT_WR) }
 
-// lastWords handles what a peer that has ended had sent.
-func (c *channel) lastWords() {
+func (c *channel) shutdown(how int) error {
+	if err := c.refused("shutdown"); err != nil {
+		return err
+	}
+	return unix.Shutdown(c.fd, how)
+}
+
+// refused is the error that a test has a system call fail with.
+func (c *channel) refused(call string) error {
+	if c.refuse == nil {
+		return nil
+	}
+	return c.refuse(call)
+}
+
+// lastWords handles what a peer that has ended had sent. It reports whether that was all: where the kernel is short of memory the rest
+// is for another call, some time after retryAfter.
+func (c *channel) lastWords() (all bool) {
 	if c.closed {
-		return
+		return true
 	}
 	c.queue.close()
 	c.queue.discard()
 	c.broken = true
 	// A process that has inherited the other end may still hold it: it must not be able to make this go on for ever.
-	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
-	for c.reading {
+	err := c.shutdown(unix.SHUT_RDWR)
+	for c.reading && !c.paused && (err == nil || c.pending()) {
 		c.readOnce()
 	}
+	return !c.paused
 }
 
 // hungUp reports whether the other end is closed altogether, and not just for writing.

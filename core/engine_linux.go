@@ -120,7 +120,7 @@ func (e *engine) runPosted() {
 
 // watch has target called whenever fd can be read.
 func (e *engine) watch(fd int, target func()) error {
-	return e.loop.Set(fd, event.Registration[func()]{Directions: event.Read, Timeout: event.NoTimeout, Target: target})
+	return e.loop.Set(fd, event.Registration[func()]{Directions: event.Read, Timeout: event.NoTimeout, Target: target, Pollable: true})
 }
 
 func (e *engine) after(d time.Duration, target func()) event.TimerID { return e.loop.After(d, target) }

@@ -21,7 +21,7 @@ type Event struct {
 	Lived   time.Duration  // of Exited: from its start to its end
 	Wait    time.Duration  // of Restarting: until the next start; 0: at once
 	Signal  syscall.Signal // of Signalled
-	Err     error          // of StartFailed, and of BudgetSpent and RollFailed after it, and of Held: why; else nil
+	Err     error          // of StartFailed, and of BudgetSpent and RollFailed after it, and of Held: why; of Draining: why nothing can be sent to the worker, if that is so; else nil
 }
 
 // EventKind tells events apart.

@@ -49,6 +49,7 @@ type process struct {
 	life       *fork.Process
 	pidfd      int
 	channel    *channel
+	lost       error // why nothing can be sent to it, if that is so
 }
 
 func (g *Group) supervise(ctx context.Context) error {
@@ -202,7 +203,8 @@ func (s *supervisor) launch(life *fork.Process) (*process, error) {
 	}
 	p.channel.handle = p.handle
 	p.channel.ended = p.silent
-	p.channel.written = func(bool) { p.channel.endWriting() }
+	p.channel.deaf = p.deaf
+	p.channel.written = func(bool) { _ = p.channel.endWriting() }
 	if s.group.Heartbeat > 0 {
 		p.channel.arrived = func() { s.machine.Sign(life) }
 	}
@@ -249,6 +251,7 @@ func (s *supervisor) tell(o *fork.Order, p *process) {
 			return // nobody asked it: it has closed its channel, most likely since it is dying
 		}
 		s.group.strike(p.Worker)
+		e.Err = p.lost
 	case fork.Held:
 		e.Err = fmt.Errorf("process %d traces it; end that process", fork.Tracer(p.pid))
 	case fork.StartFailed:
@@ -309,12 +312,26 @@ func (p *process) handle(f ipc.Frame) bool {
 func (p *process) silent(err error) {
 	s := p.supervisor
 	if err != nil {
-		s.group.logger().Error("core: what a worker sent cannot be understood; it is cut off", "worker", p.index,
-			"pid", p.pid, "error", err)
+		p.complain("core: a worker is cut off", err)
 	}
 	p.close()
 	s.machine.End(p.life)
 	s.drive()
+}
+
+// deaf is called when a worker can be told nothing any more, and may live on. It is asked to end, and made to: nobody would ever see an
+// end of that.
+func (p *process) deaf(err error) {
+	s := p.supervisor
+	p.complain("core: nothing can be sent to a worker; it is to end", err)
+	p.lost = err
+	s.machine.End(p.life)
+	s.drive()
+}
+
+// complain logs what is wrong with a worker.
+func (p *process) complain(what string, err error) {
+	p.supervisor.group.logger().Error(what, "worker", p.index, "pid", p.pid, "error", err)
 }
 
 // close ends the channel.
@@ -337,7 +354,16 @@ func (p *process) exited() {
 		}
 		status.Held = true
 	}
-	p.channel.lastWords()
+	p.gone(status)
+}
+
+// gone is called when a worker's process was reaped, or is given up.
+func (p *process) gone(status fork.Status) {
+	s := p.supervisor
+	if !p.channel.lastWords() {
+		s.after(retryAfter, func() { p.gone(status) })
+		return
+	}
 	s.machine.Exited(p.life, status)
 	s.drive()
 }

@@ -51,8 +51,9 @@ func (g *Group) serve(ctx context.Context, in *spawn.Inheritance) error {
 	s.channel = c
 	c.handle = s.handle
 	c.ended = s.ended
+	c.deaf = s.unheard
 	c.written = func(lost bool) {
-		if lost {
+		if lost && s.result == nil {
 			s.result = ErrMasterGone
 		}
 		s.finished = true
@@ -110,7 +111,7 @@ func (s *server) ended(err error) {
 		s.result = ErrMasterGone
 		s.finished = true
 	case err != nil:
-		s.result = fmt.Errorf("core: what the master sent cannot be understood: %w", err)
+		s.result = fmt.Errorf("core: this worker is cut off from its master: %w", err)
 		s.finished = true
 	case s.channel.hungUp():
 		s.result = ErrMasterGone
@@ -118,6 +119,12 @@ func (s *server) ended(err error) {
 	default:
 		s.stop()
 	}
+}
+
+// unheard ends a worker that can tell its master nothing any more. The master starts another.
+func (s *server) unheard(err error) {
+	s.result = fmt.Errorf("core: nothing can be sent to the master: %w", err)
+	s.finished = true
 }
 
 // stop has the requests that are being handled answered, sends what is queued and ends Run.

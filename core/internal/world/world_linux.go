@@ -20,6 +20,10 @@ type World struct {
 	Reap     func(pidfd int) (status fork.Status, ended bool, err error)
 	Kill     func(pidfd int, signal syscall.Signal) error
 
+	// Refuse, if it is set, is asked before each system call on a channel, "send", "read", "shutdown" or "watch", and the error that
+	// it returns is taken for the kernel's, which hardly ever refuses these.
+	Refuse func(call string) error
+
 	// Opened is told of each listener and file that a group has handed to the program, if it is set.
 	Opened func(c io.Closer)
 }

@@ -1,0 +1,282 @@
+package core_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"melon/core"
+	"melon/core/fork"
+	"melon/core/internal/world"
+	"melon/core/ipc"
+)
+
+func init() {
+	programs["refused"] = refusedWorker
+	programs["deaf"] = deafWorker
+	programs["words"] = wordsWorker
+}
+
+// A refusal has the kernel refuse a system call on a channel of this process for some time, or not at all.
+type refusal struct {
+	call  string
+	errno syscall.Errno
+	left  atomic.Int64 // how many are still to be refused
+	asked atomic.Int64 // how many were
+}
+
+func (r *refusal) attach(g *core.Group) {
+	w := world.Real()
+	w.Refuse = func(call string) error {
+		if call != r.call || r.left.Add(-1) < 0 {
+			return nil
+		}
+		r.asked.Add(1)
+		return r.errno
+	}
+	world.Attach(g, w)
+}
+
+// always is how many calls are refused where all are.
+const always = 1 << 40
+
+// refusedWorker is an echo. From the message misbehave on, so many system calls fail as its environment says: CALL ERRNO NUMBER.
+func refusedWorker() error {
+	g := echoWorker()
+	var r refusal
+	var errno, number int
+	if _, err := fmt.Sscan(os.Getenv("CORE_TEST_REFUSE"), &r.call, &errno, &number); err != nil {
+		return err
+	}
+	r.errno = syscall.Errno(errno)
+	r.attach(g)
+	g.Handle(misbehave, core.Handlers{Worker: func(m *core.Master, _ []byte) {
+		r.left.Store(int64(number))
+		_ = m.Send(last, nil)
+	}})
+	return g.Run(context.Background())
+}
+
+// deafWorker closes its channel for reading, and lives on.
+func deafWorker() error {
+	fd, err := strconv.Atoi(os.Args[len(os.Args)-1])
+	if err == nil {
+		err = unix.Shutdown(fd, unix.SHUT_RD)
+	}
+	if err == nil {
+		_, err = unix.Write(fd, ipc.AppendFrame(nil, last, nil))
+	}
+	if err == nil {
+		stuckInACallback()
+	}
+	return err
+}
+
+// wordsWorker sends some messages, and ends.
+func wordsWorker() error {
+	fd, err := strconv.Atoi(os.Args[len(os.Args)-1])
+	for n := 0; n < 100 && err == nil; n++ {
+		_, err = unix.Write(fd, ipc.AppendFrame(nil, last, nil))
+	}
+	return err
+}
+
+// A shortage of memory in the kernel passes: what was accepted arrives, and nobody ends for it.
+func TestAShortageOfMemoryLosesNothing(t *testing.T) {
+	for _, refused := range []struct {
+		at, call string
+		errno    syscall.Errno
+	}{
+		{"master", "send", unix.ENOBUFS}, {"master", "send", unix.ENOMEM}, {"master", "read", unix.ENOMEM}, {"master", "read", unix.ENOBUFS},
+		{"worker", "send", unix.ENOBUFS}, {"worker", "read", unix.ENOMEM},
+	} {
+		t.Run(fmt.Sprintf("%s in the %s, %d", refused.call, refused.at, refused.errno), func(t *testing.T) {
+			const messages, shortage = 300, 8
+			role(t, "refused")
+			t.Setenv("CORE_TEST_REFUSE", fmt.Sprint(refused.call, " ", int(refused.errno), " ", shortage))
+			g := core.Group{Workers: 1}
+			here := refusal{call: refused.call, errno: refused.errno}
+			here.attach(&g)
+			begun, answers := make(chan bool, 1), make(chan uint32, messages)
+			g.Handle(last, core.Handlers{Master: func(*core.Worker, []byte) { begun <- true }})
+			g.Handle(echo, core.Handlers{Master: func(_ *core.Worker, payload []byte) {
+				answers <- binary.NativeEndian.Uint32(payload)
+			}})
+			workers, events, stop := begin(t, &g)
+			started := time.Now()
+			if refused.at == "master" {
+				here.left.Store(shortage)
+			} else if err := workers[0].Send(misbehave, nil); err != nil {
+				t.Fatal(err)
+			} else {
+				receive(t, begun, "the worker to begin")
+			}
+			for n := range uint32(messages) {
+				if err := workers[0].SendContext(t.Context(), echo, binary.NativeEndian.AppendUint32(nil, n)); err != nil {
+					t.Fatalf("message %d: %v", n, err)
+				}
+			}
+			for n := range uint32(messages) {
+				if got := receive(t, answers, "an answer"); got != n {
+					t.Fatalf("answer %d is %d", n, got)
+				}
+			}
+			if refused.at == "master" && here.asked.Load() != shortage {
+				t.Errorf("%d calls were refused", here.asked.Load())
+			}
+			// A call that is refused is not made again at once.
+			if took := time.Since(started); took < shortage*10*time.Millisecond {
+				t.Errorf("%d calls were refused in %v", shortage, took)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if e := await(t, events, core.Exited); !e.Asked || e.Status != (fork.Status{Known: true}) {
+				t.Errorf("the worker %v", e.Status)
+			}
+		})
+	}
+}
+
+// What a worker had sent before it ended arrives, also where the kernel is short of memory at that time.
+func TestAShortageOfMemoryLosesNoLastWords(t *testing.T) {
+	program := selfAs(t, "words")
+	program.Once = true
+	g := core.Group{Programs: []core.Program{program}}
+	here := refusal{call: "read", errno: unix.ENOMEM}
+	here.attach(&g)
+	here.left.Store(always)
+	words := 0
+	g.Handle(last, core.Handlers{Master: func(*core.Worker, []byte) { words++ }})
+	workers, events, _ := begin(t, &g)
+	eventually(t, "the worker has ended", func() bool { return !present(fmt.Sprintf("/proc/%d", workers[0].PID())) })
+	here.left.Store(0)
+	if e := await(t, events, core.Exited); words != 100 || e.Status != (fork.Status{Known: true}) {
+		t.Errorf("%d words have come, and the worker %v", words, e.Status)
+	}
+}
+
+// A wait for a channel to take more that the kernel refuses is tried again.
+func TestAWaitThatIsRefusedIsTriedAgain(t *testing.T) {
+	role(t, "refused")
+	t.Setenv("CORE_TEST_REFUSE", "none 1 0")
+	g := core.Group{Workers: 1, QueueLimit: 64 << 20}
+	here := refusal{call: "watch", errno: unix.ENOSPC}
+	here.attach(&g)
+	answers := make(chan int, 1)
+	g.Handle(echo, core.Handlers{Master: func(_ *core.Worker, payload []byte) { answers <- len(payload) }})
+	workers, _, _ := begin(t, &g)
+	here.left.Store(3)
+	if err := workers[0].Send(echo, make([]byte, 8<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if n := receive(t, answers, "the answer"); n != 8<<20 {
+		t.Errorf("the answer has %d bytes", n)
+	}
+	if here.asked.Load() != 3 {
+		t.Errorf("%d calls were refused", here.asked.Load())
+	}
+}
+
+// A worker that can be told nothing any more is ended, and the log and those who observe the group are told why.
+func TestAWorkerThatCannotBeSentToIsReplaced(t *testing.T) {
+	for _, what := range []string{"deaf", "refused"} {
+		t.Run(what, func(t *testing.T) {
+			var log bytes.Buffer
+			cause, program := unix.EPIPE, selfAs(t, "deaf")
+			if what == "refused" {
+				cause, program = unix.EIO, selfAs(t, "bare")
+			}
+			g := core.Group{Programs: []core.Program{program}, StopTimeout: 50 * time.Millisecond,
+				Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			here := refusal{call: "send", errno: unix.EIO}
+			here.attach(&g)
+			spoke := make(chan bool, 10)
+			g.Handle(last, core.Handlers{Master: func(*core.Worker, []byte) { spoke <- true }})
+			workers, events, stop := begin(t, &g)
+			if what == "deaf" {
+				receive(t, spoke, "the worker to be deaf")
+			} else {
+				here.left.Store(1)
+			}
+			if err := workers[0].Send(echo, nil); err != nil {
+				t.Fatal(err)
+			}
+			if e := await(t, events, core.Draining); e.Worker != workers[0] || !errors.Is(e.Err, cause) {
+				t.Errorf("%v was asked to end: %v", e.Worker, e.Err)
+			}
+			if e := await(t, events, core.Exited); e.Worker != workers[0] {
+				t.Errorf("%v has ended", e.Worker)
+			}
+			if e := await(t, events, core.Ready); e.Worker == workers[0] {
+				t.Errorf("%v is ready", e.Worker)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			line := fmt.Sprintf("pid=%d error=%q", workers[0].PID(), cause)
+			if strings.Count(log.String(), "nothing can be sent to a worker") != 1 || !strings.Contains(log.String(), line) {
+				t.Errorf("the log does not say once that nothing can be sent, with %s:\n%s", line, &log)
+			}
+		})
+	}
+}
+
+// A worker that cannot be read from any more is ended as well.
+func TestAWorkerThatCannotBeReadIsReplaced(t *testing.T) {
+	role(t, "echo")
+	var log bytes.Buffer
+	g := core.Group{Workers: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	here := refusal{call: "read", errno: unix.EIO}
+	here.attach(&g)
+	workers, events, stop := begin(t, &g)
+	here.left.Store(1)
+	if err := workers[0].Send(echo, nil); err != nil {
+		t.Fatal(err)
+	}
+	if e := await(t, events, core.Exited); e.Worker != workers[0] {
+		t.Errorf("%v has ended", e.Worker)
+	}
+	await(t, events, core.Ready)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if line := fmt.Sprintf("pid=%d error=%q", workers[0].PID(), "it cannot be read: "+unix.EIO.Error()); !strings.Contains(log.String(), line) {
+		t.Errorf("the log does not say %s:\n%s", line, &log)
+	}
+}
+
+// A worker that cannot reach its master any more ends, and says why.
+func TestAWorkerThatLosesItsChannelSaysWhy(t *testing.T) {
+	for _, call := range []string{"send", "read"} {
+		t.Run(call, func(t *testing.T) {
+			role(t, "refused")
+			t.Setenv("CORE_TEST_REFUSE", fmt.Sprintf("%s %d 1", call, int(unix.EIO)))
+			text := standardError(t)
+			g := core.Group{Workers: 1}
+			workers, events, _ := begin(t, &g)
+			if err := workers[0].Send(misbehave, nil); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the worker has ended", func() bool { return workers[0].Send(echo, nil) == core.ErrClosed })
+			if e := await(t, events, core.Exited); e.Worker != workers[0] || e.Status != (fork.Status{Known: true, Code: 1}) {
+				t.Errorf("%v %v", e.Worker, e.Status)
+			}
+			if !strings.Contains(text(), unix.EIO.Error()) {
+				t.Errorf("it says %q", text())
+			}
+		})
+	}
+}
