@@ -204,7 +204,7 @@ func (s *supervisor) launch(life *fork.Process) (*process, error) {
 	p.channel.handle = p.handle
 	p.channel.ended = p.silent
 	p.channel.deaf = p.deaf
-	p.channel.written = func(bool) { _ = p.channel.endWriting() }
+	p.channel.written = func(bool) { p.askToEnd() }
 	if s.group.Heartbeat > 0 {
 		p.channel.arrived = func() { s.machine.Sign(life) }
 	}
@@ -327,6 +327,23 @@ func (p *process) deaf(err error) {
 	p.lost = err
 	s.machine.End(p.life)
 	s.drive()
+}
+
+// askToEnd is called when everything was sent that a worker that is to end should get.
+func (p *process) askToEnd() {
+	if p.channel.closed {
+		return
+	}
+	s := p.supervisor
+	switch err := p.channel.endWriting(); {
+	case err == nil:
+	case scarce(err), err == unix.EINTR:
+		s.after(retryAfter, p.askToEnd)
+	default:
+		p.complain("core: a worker cannot be asked to end", err)
+		s.machine.Unreachable(p.life)
+		s.drive()
+	}
 }
 
 // complain logs what is wrong with a worker.

@@ -280,3 +280,33 @@ func TestAWorkerThatLosesItsChannelSaysWhy(t *testing.T) {
 		})
 	}
 }
+
+// That a worker is to end is told it as soon as the kernel is able to; where it never will be the worker is sent a signal at once.
+func TestAWorkerThatCannotBeAskedToEndIsSignalled(t *testing.T) {
+	for _, c := range []struct {
+		errno syscall.Errno
+		left  int64
+		want  fork.Status
+	}{{unix.ENOBUFS, 3, fork.Status{Known: true}}, {unix.EIO, always, fork.Status{Known: true, Signal: syscall.SIGTERM}}} {
+		t.Run(c.errno.Error(), func(t *testing.T) {
+			role(t, "echo")
+			var log bytes.Buffer
+			g := core.Group{Workers: 1, StopTimeout: deadline, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			here := refusal{call: "shutdown", errno: c.errno}
+			here.attach(&g)
+			workers, events, stop := begin(t, &g)
+			here.left.Store(c.left)
+			began := time.Now()
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if e := await(t, events, core.Exited); e.Status != c.want || !e.Asked || time.Since(began) > deadline/2 {
+				t.Errorf("the worker %v, after %v", e.Status, time.Since(began))
+			}
+			said := strings.Contains(log.String(), fmt.Sprintf("pid=%d error=%q", workers[0].PID(), c.errno))
+			if said != (c.errno == unix.EIO) {
+				t.Errorf("the log says\n%s", &log)
+			}
+		})
+	}
+}
