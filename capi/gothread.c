@@ -29,7 +29,6 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -164,18 +163,24 @@ gothread_creator *gothread_create(void)
     return create;
 }
 
+/*
+ * What a thread begins with that has not begun. Not from malloc(): a child that is forked in this moment is without the thread, and would
+ * have lost it, and what the runtime has given it as its argument.
+ */
 struct beginning {
+    int taken; /* atomic */
+    int number;
     void *(*function)(void *);
     void *argument;
-    int number;
 };
+static struct beginning beginnings[64];
 
 static void *begin(void *data)
 {
-    struct beginning b = *(struct beginning *)data;
+    struct beginning *waiting = data, b = *waiting;
     struct sigaction now;
 
-    free(data);
+    __atomic_store_n(&waiting->taken, 0, __ATOMIC_RELEASE);
     if (b.number == MONITOR) {
         (void)prctl(PR_SET_TIMERSLACK, (unsigned long)MONITOR_SLACK, 0, 0, 0);
         __atomic_store_n(&engine_orders.monitor.thread, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
@@ -189,14 +194,16 @@ static void *begin(void *data)
 /* What the runtime calls: this library makes no other threads. Not visible outside of it. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*function)(void *), void *argument)
 {
-    struct beginning *b;
-    int error_number;
+    int number = __atomic_add_fetch(&threads, 1, __ATOMIC_RELAXED), error_number;
+    struct beginning *b = &beginnings[(unsigned)number % (sizeof beginnings / sizeof beginnings[0])];
 
-    if (create == NULL || (b = malloc(sizeof *b)) == NULL)
-        return EAGAIN;
-    *b = (struct beginning){function, argument, __atomic_add_fetch(&threads, 1, __ATOMIC_RELAXED)};
+    if (create == NULL || __atomic_exchange_n(&b->taken, 1, __ATOMIC_ACQUIRE) != 0)
+        return EAGAIN; /* the runtime tries it again */
+    b->number = number;
+    b->function = function;
+    b->argument = argument;
     if ((error_number = create(thread, attributes, begin, b)) != 0) {
-        free(b);
+        __atomic_store_n(&b->taken, 0, __ATOMIC_RELEASE);
         if (__atomic_exchange_n(&told, 1, __ATOMIC_RELAXED) == 0)
             engine_orders.no_thread(error_number);
     }
