@@ -1,6 +1,7 @@
 package ctest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,7 +32,8 @@ type job struct {
 	Output   string // file for standard output and error
 	Outcome  string // file for the outcome, in JSON
 	Deadline time.Duration
-	Input    string // for standard input, which is the null device if this is empty
+	Input    string        // for standard input, which is the null device if this is empty
+	Grace    time.Duration // from the program's end to that of the processes it started; survivorGrace if this is 0
 
 	// Meanwhile, if it is set, is called while the program runs; output returns what the program has printed so far. If it returns an
 	// error, which it should when its context is cancelled because the program has ended, the program is killed.
@@ -121,7 +123,7 @@ func (j job) supervised() (outcome, error) {
 	result.Status = cmd.ProcessState.String()
 	result.Exit = cmd.ProcessState.ExitCode()
 
-	for end := time.Now().Add(survivorGrace); !result.TimedOut && living() && time.Now().Before(end); {
+	for end := time.Now().Add(cmp.Or(j.Grace, survivorGrace)); !result.TimedOut && living() && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	result.Survivors = killDescendants()
