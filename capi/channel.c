@@ -10,7 +10,9 @@
 
 #include "connection.h"
 #include "handlers.h"
+#include "lock.h"
 #include "log.h"
+#include "process.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -36,7 +38,7 @@ enum {
 };
 
 /* Guards send queues and lists of unsent channels: any thread may send. Never held while a handler runs. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t *const lock = &process_locks[LOCK_CHANNELS];
 
 static mln_fork_t *self;   /* this process's channel to its master */
 static int executed;       /* by a master that this process learnt of from the environment */
@@ -62,16 +64,6 @@ void channel_set_queue_limit(mln_size_t bytes)
     queue_limit = bytes;
 }
 
-void channel_before_fork(void)
-{
-    pthread_mutex_lock(&lock);
-}
-
-void channel_after_fork_parent(void)
-{
-    pthread_mutex_unlock(&lock);
-}
-
 /*
  * A message of a megabyte is to leave in one system call; that costs memory only while so much is under way. And the other end must
  * not send descriptors along: nobody here takes them, but the kernel closes them while this process receives, which lasts as long as the
@@ -93,7 +85,7 @@ static void release(mln_fork_t *f)
     free(f->priv->rest);
     f->priv->rest = NULL;
     f->priv->next_buried = NULL;
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     if (last_ended != NULL)
         last_ended->priv->next_buried = f;
     else
@@ -104,7 +96,7 @@ static void release(mln_fork_t *f)
         first_ended = oldest->priv->next_buried;
         --ended;
     }
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
     if (oldest != NULL) {
         free(oldest->priv);
         free(oldest);
@@ -125,7 +117,6 @@ static int renew(mln_fork_t *f, int fd)
 
 void channel_after_fork_child(void)
 {
-    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     walk = NULL;
     executed = 0;
     if (self != NULL) { /* the parent's to its master */
@@ -246,12 +237,12 @@ int channel_attach(mln_event_t *ev, mln_fork_t *f)
     free(priv->rest);
     priv->rest = NULL;
     priv->rest_size = 0;
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     priv->ev = ev;
     priv->watched = 1;
     ev->serves = 1;
     if (mln_tcp_conn_send_empty(&f->conn)) {
-        pthread_mutex_unlock(&lock);
+        lock_release(lock);
         return 0;
     }
     /* What was queued for another loop, or before there was one. */
@@ -260,7 +251,7 @@ int channel_attach(mln_event_t *ev, mln_fork_t *f)
         f->priv->next_unsent = ev->unsent;
         __atomic_store_n(&ev->unsent, f, __ATOMIC_RELAXED);
     }
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
     loop_notify(ev);
     return 0;
 }
@@ -302,11 +293,11 @@ static void detach(mln_fork_t *f, void **rest, mln_size_t *size)
                  (size_t)*size, (long)f->pid);
         *size = 0;
     }
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     forget_unsent(f);
     f->priv->ev = NULL;
     f->priv->watched = f->priv->blocked = 0;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
 }
 
 void channel_detach(mln_fork_t *f)
@@ -320,18 +311,18 @@ void channel_close(mln_fork_t *f)
     mln_event_t *ev = f->priv->ev;
     mln_fork_t **list = ev != NULL ? &ev->buried : &orphans;
 
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     f->priv->gone = 1; /* first: from now on no thread can put anything into its queue */
     f->priv->tail = f->priv->others_tail = NULL;
     forget_unsent(f);
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
     detach(f, NULL, NULL);
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     close(f->conn.sockfd); /* under the lock: the child of a fork in another thread closes it if it has it, and nothing else */
     f->conn.sockfd = -1;
     f->priv->next_buried = *list;
     *list = f;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
 }
 
 /* The stack grows down: a walk whose frame is not above another one's has ended without returning. */
@@ -359,10 +350,10 @@ static mln_fork_t *take_buried(mln_fork_t **list)
 {
     mln_fork_t *f;
 
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     if ((f = *list) != NULL)
         *list = f->priv->next_buried;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
     return f;
 }
 
@@ -555,7 +546,7 @@ static int queue_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln
 {
     int result;
 
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     result = append_frame(f, type, payload, len, own);
     if (result == 0 && !mln_tcp_conn_send_empty(&f->conn) && !f->priv->unsent && !f->priv->blocked) {
         f->priv->unsent = 1;
@@ -567,7 +558,7 @@ static int queue_frame(mln_event_t *ev, mln_u32_t type, const void *payload, mln
         __atomic_store_n(&ev->unsent, f, __ATOMIC_RELAXED);
         loop_notify(ev);
     }
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
     return result;
 }
 
@@ -684,7 +675,7 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
     int result, error_number;
     bool waits, finishing;
 
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     result = write_out(f, &lost);
     error_number = errno;
     finishing = f->priv->finishing; /* it shares a byte with what other threads set */
@@ -692,7 +683,7 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
     f->priv->blocked = waits;
     if (!waits) /* whoever sends the next message sees to it that it is written */
         f->priv->tail = NULL;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
     /* Said without the lock: a logger of the program's own may send. */
     if (result == M_C_ERROR && error_number != EPIPE && error_number != ECONNRESET)
         log_line(error, "%zu bytes for process %ld cannot be sent: %s", lost, (long)f->pid, strerror(error_number));
@@ -706,10 +697,10 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
 
 void channel_finish(mln_event_t *ev, mln_fork_t *f)
 {
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     f->priv->finishing = 1;
     f->priv->tail = NULL; /* nothing more goes into it */
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
     write_channel(ev, f);
 }
 
@@ -718,15 +709,15 @@ void channel_flush(mln_event_t *ev)
     mln_fork_t *f, *next;
 
     /* What threads send from now on has to wait for the next time: they could keep the loop here. */
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     f = ev->unsent;
     ev->unsent = NULL;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
     for (; f != NULL; f = next) {
-        pthread_mutex_lock(&lock);
+        lock_acquire(lock);
         next = f->priv->next_unsent;
         f->priv->unsent = 0;
-        pthread_mutex_unlock(&lock);
+        lock_release(lock);
         write_channel(ev, f);
     }
 }
@@ -819,9 +810,9 @@ __attribute__((noreturn)) static void leave(mln_fork_t *f)
     int result;
 
     for (;;) {
-        pthread_mutex_lock(&lock);
+        lock_acquire(lock);
         result = write_out(f, &lost);
-        pthread_mutex_unlock(&lock);
+        lock_release(lock);
         if (result != M_C_NOTYET)
             break;
         (void)poll(&writable, 1, -1);

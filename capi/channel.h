@@ -78,9 +78,7 @@ void channel_walk_end(const char *frame);
 
 void channel_loop_gone(mln_event_t *ev);
 
-/* Around a fork. The child has no master until it is told otherwise. */
-void channel_before_fork(void);
-void channel_after_fork_parent(void);
+/* In a child made by fork: it has no master until it is told otherwise. */
 void channel_after_fork_child(void);
 
 #endif

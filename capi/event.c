@@ -7,7 +7,9 @@
 #include "loop.h"
 
 #include "channel.h"
+#include "lock.h"
 #include "log.h"
+#include "process.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -20,7 +22,7 @@ enum { BREAK_ONCE = 1, BREAK_KEPT = 2 };
 
 /* The loops of this process, so that a child can close what it inherits. */
 static mln_event_t *loops;
-static pthread_mutex_t loops_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t *const loops_lock = &process_locks[LOCK_LOOPS];
 
 int loop_is_ours(const mln_event_t *ev)
 {
@@ -43,10 +45,10 @@ static int bind_loop(mln_event_t *ev, const struct engine_table *go)
 {
     int64_t handle;
 
-    pthread_mutex_lock(&loops_lock); /* a fork in another thread finds all of its descriptors, or none */
+    lock_acquire(loops_lock); /* a fork in another thread finds all of its descriptors, or none */
     if ((handle = ev->handle) < 0 && (handle = go->loop_new(&ev->step, ev->fds)) >= 0)
         __atomic_store_n(&ev->handle, handle, __ATOMIC_RELEASE);
-    pthread_mutex_unlock(&loops_lock);
+    lock_release(loops_lock);
     if (handle < 0) {
         errno = (int)-handle;
         return -1;
@@ -70,7 +72,7 @@ const struct engine_table *loop_engine(mln_event_t *ev)
 /* Takes it out of the list, and away from the engine, which closes its descriptors. */
 static void unlink_loop(mln_event_t *ev, const struct engine_table *go)
 {
-    pthread_mutex_lock(&loops_lock);
+    lock_acquire(loops_lock);
     if (loop_is_bound(ev))
         go->loop_free(ev->handle);
     if (ev->prev != NULL)
@@ -80,7 +82,7 @@ static void unlink_loop(mln_event_t *ev, const struct engine_table *go)
     if (ev->next != NULL)
         ev->next->prev = ev->prev;
     ev->prev = ev->next = NULL;
-    pthread_mutex_unlock(&loops_lock);
+    lock_release(loops_lock);
 }
 
 mln_event_t *mln_event_new(void)
@@ -99,12 +101,12 @@ mln_event_t *mln_event_new(void)
     pthread_mutex_init(&ev->turn, &recursive);
     pthread_mutexattr_destroy(&recursive);
     pthread_mutex_init(&ev->callback_lock, NULL);
-    pthread_mutex_lock(&loops_lock);
+    lock_acquire(loops_lock);
     ev->next = loops;
     if (loops != NULL)
         loops->prev = ev;
     loops = ev;
-    pthread_mutex_unlock(&loops_lock);
+    lock_release(loops_lock);
     if (go != NULL && bind_loop(ev, go) != 0) {
         unlink_loop(ev, NULL);
         free(ev);
@@ -161,11 +163,6 @@ void mln_event_destroy(mln_event_t *ev)
     free_loop(ev, __builtin_frame_address(0));
 }
 
-void loop_before_fork(void)
-{
-    pthread_mutex_lock(&loops_lock);
-}
-
 int loop_handles_messages(void)
 {
     for (const mln_event_t *ev = loops; ev != NULL; ev = ev->next)
@@ -174,16 +171,10 @@ int loop_handles_messages(void)
     return 0;
 }
 
-void loop_after_fork_parent(void)
-{
-    pthread_mutex_unlock(&loops_lock);
-}
-
 void loop_after_fork_child(void)
 {
     mln_event_t *ev, *next;
 
-    loops_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     for (ev = loops; ev != NULL; ev = next) {
         next = ev->next;
         for (size_t i = 0; i < sizeof ev->fds / sizeof ev->fds[0]; ++i) {
@@ -489,9 +480,9 @@ static void perform(mln_event_t *ev, uint64_t generation)
 /* Under the lock, so that a fork in another thread finds both of its descriptors, or none. */
 static void open_poller(mln_event_t *ev, const struct engine_table *go)
 {
-    pthread_mutex_lock(&loops_lock);
+    lock_acquire(loops_lock);
     go->poller_open();
-    pthread_mutex_unlock(&loops_lock);
+    lock_release(loops_lock);
     ev->step.poller = 0;
 }
 

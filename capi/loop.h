@@ -68,9 +68,7 @@ void loop_signals_forget(mln_event_t *ev);
 void loop_signals_after_fork_child(void);
 
 /* Around a fork. In the child the parent's loops are nobody's: their descriptors are closed. */
-void loop_before_fork(void);
 int loop_handles_messages(void); /* in any thread; between the two */
-void loop_after_fork_parent(void);
 void loop_after_fork_child(void);
 
 #endif

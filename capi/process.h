@@ -4,6 +4,12 @@
 #ifndef MLN_PROCESS_H
 #define MLN_PROCESS_H
 
+#include <stdint.h>
+
+/* The locks that are held around a fork, in the order in which they are acquired: its child finds whole what they are for. */
+enum { LOCK_WORKERS, LOCK_CHANNELS, LOCK_LOOPS, LOCKS };
+extern uint32_t process_locks[LOCKS];
+
 /* The hooks of pthread_atfork(). */
 void process_before_fork(void);
 void process_after_fork_parent(void);

@@ -8,6 +8,7 @@
 
 #include "channel.h"
 #include "handlers.h"
+#include "lock.h"
 #include "log.h"
 #include "process.h"
 
@@ -44,7 +45,7 @@ static mln_u64_t serials;
  * Over these lists, and over the descriptors that are in them: a fork in another thread, of the program's own, finds them sound, and
  * its child closes what it finds. Innermost but for the locks of channels: nothing is called that logs, or that the program has written.
  */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t *const lock = &process_locks[LOCK_WORKERS];
 
 static clr_handler clear_handler;
 static void *clear_data;
@@ -85,7 +86,9 @@ static void block_signals(sigset_t *before)
 
 /* ---- around every fork ---- */
 
+uint32_t process_locks[LOCKS];
 static sigset_t mask_before_fork; /* of the thread that forks; under the locks that are held around a fork */
+static int owned[LOCKS];          /* by that thread, before it began to: a handler of a signal forks */
 
 /* Signals wait: in the child, until what their handlers would run on is put right. */
 void process_before_fork(void)
@@ -93,9 +96,8 @@ void process_before_fork(void)
     sigset_t mask;
 
     block_signals(&mask);
-    pthread_mutex_lock(&lock);
-    channel_before_fork();
-    loop_before_fork();
+    for (int i = 0; i < LOCKS; ++i)
+        owned[i] = lock_acquire_unless_owned(&process_locks[i]);
     mask_before_fork = mask;
     engine_before_fork(loop_handles_messages());
 }
@@ -105,14 +107,16 @@ void process_after_fork_parent(void)
     sigset_t mask = mask_before_fork;
 
     engine_after_fork_parent();
-    loop_after_fork_parent();
-    channel_after_fork_parent();
-    pthread_mutex_unlock(&lock);
+    for (int i = LOCKS - 1; i >= 0; --i)
+        if (!owned[i])
+            lock_release(&process_locks[i]);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
 void process_after_fork_child(void)
 {
+    for (int i = 0; i < LOCKS; ++i)
+        lock_reset(&process_locks[i]); /* what a handler has interrupted is the parent's to finish */
     engine_after_fork_child();
     channel_after_fork_child();
     worker_after_fork_child();
@@ -160,7 +164,6 @@ void worker_after_fork_child(void)
 {
     struct worker *w, *next;
 
-    lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     if (launching != NULL && launching->executes)
         return;
     for (struct launch *l = launches; l != NULL; l = l->next) {
@@ -199,25 +202,25 @@ static struct worker *new_worker(enum proc_exec_type etype, enum proc_state_type
     w->args = args;
     w->n_args = n_args;
     w->pidfd = -1;
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     w->next = workers;
     if (workers != NULL)
         workers->prev = w;
     workers = w;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
     return w;
 }
 
 static void unlink_worker(struct worker *w)
 {
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     if (w->prev != NULL)
         w->prev->next = w->next;
     else
         workers = w->next;
     if (w->next != NULL)
         w->next->prev = w->prev;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
 }
 
 static const char *name_of(const struct worker *w)
@@ -262,7 +265,7 @@ static void close_channel(struct worker *w)
     if (f == NULL)
         return;
     channel_close(f);
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     if (f->prev != NULL)
         f->prev->next = f->next;
     else
@@ -272,15 +275,15 @@ static void close_channel(struct worker *w)
     else
         last_channel = f->prev;
     w->channel = NULL;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
 }
 
 static void close_pidfd(struct worker *w)
 {
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     close(w->pidfd);
     w->pidfd = -1;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
 }
 
 int mln_fork_scan_all(mln_event_t *ev, scan_handler handler, void *data)
@@ -364,20 +367,20 @@ static int open_launch(struct launch *launch)
 {
     int result;
 
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     result = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, launch->pair);
     if (result == 0 && launch->executes)
         result = pipe2(launch->status, O_CLOEXEC);
     if ((launch->next = launches) != NULL)
         launches->prev = launch;
     launches = launch;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
     return result;
 }
 
 static void close_launch(struct launch *launch)
 {
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     close_pair(launch->pair);
     close_pair(launch->status);
     if (launch->prev != NULL)
@@ -386,7 +389,7 @@ static void close_launch(struct launch *launch)
         launches = launch->next;
     if (launch->next != NULL)
         launch->next->prev = launch->prev;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
 }
 
 static void abandon(struct launch *launch)
@@ -591,12 +594,12 @@ static int settle(struct worker *w, struct launch *launch, pid_t pid)
 {
     int gone;
 
-    pthread_mutex_lock(&lock);
+    lock_acquire(lock);
     w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
     if ((gone = w->pidfd < 0 && errno == ESRCH))
         w->pidfd = eventfd(1, EFD_CLOEXEC);
     if (w->pidfd < 0) {
-        pthread_mutex_unlock(&lock);
+        lock_release(lock);
         if (!gone)
             kill_and_reap(w, pid);
         return -1;
@@ -609,7 +612,7 @@ static int settle(struct worker *w, struct launch *launch, pid_t pid)
     close_pair(launch->pair);
     close(launch->status[1]);
     launch->status[1] = -1;
-    pthread_mutex_unlock(&lock);
+    lock_release(lock);
     return 0;
 }
 
