@@ -58,11 +58,20 @@ static int account_from_conf(mln_conf_t *cf, struct account *account)
 /* What the child of leave_terminal() does before it goes on. */
 static int settle(int null_fd)
 {
+    int refused = 0;
+
     setsid(); /* a new process leads no group: this cannot fail */
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        dup2(null_fd, fd);
+        if (dup2(null_fd, fd) < 0)
+            refused = errno;
     /* At once, with signals blocked: the handlers of the engine that stayed behind must not run here. */
-    return engine_renew();
+    if (engine_renew() < 0)
+        return -1;
+    if (refused != 0) {
+        log_line(error, "cannot become a daemon: it would keep the terminal: %s", strerror(refused));
+        return -1;
+    }
+    return 0;
 }
 
 /* Continues in a child process without a terminal. -1 after a message. */

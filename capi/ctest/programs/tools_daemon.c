@@ -4,6 +4,7 @@
  * The program that becomes a daemon is a child of this one, and reports through a pipe.
  */
 #include "check.h"
+#include "refuse.h"
 
 #include <grp.h>
 #include <linux/capability.h>
@@ -99,6 +100,7 @@ static void report_to(int fd)
 }
 
 static int without_setuid; /* what run() starts cannot change its user */
+static int without_dup;    /* nor what its descriptors are */
 
 /* For root; nobody else has that right. */
 static void lose_setuid(void)
@@ -110,6 +112,14 @@ static void lose_setuid(void)
     sets[0].effective &= ~(1u << CAP_SETUID);
     sets[0].permitted &= ~(1u << CAP_SETUID);
     CHECK_INT(syscall(SYS_capset, &header, sets), 0);
+}
+
+static void refuse_dup(void)
+{
+    refuse_with(SYS_dup3, 0, EMFILE); /* with O_CLOEXEC it is not dup2() */
+#ifdef SYS_dup2
+    refuse(SYS_dup2, EMFILE);
+#endif
 }
 
 /* Lets a child become a daemon by this configuration; the status with which the child ends. */
@@ -126,6 +136,8 @@ static int run(const char *conf, struct report *report)
         if (without_setuid) /* before there are other threads: it is a thread's right */
             lose_setuid();
         CHECK_INT(scratch_conf(conf), 0);
+        if (without_dup)
+            refuse_dup();
         report_to(ends[1]);
     }
     close(ends[1]);
@@ -288,6 +300,20 @@ static void failures_are_seen_at_the_terminal(void)
     expect_failure(conf, "no/such");
 }
 
+/* A daemon that keeps the terminal would be worse than none. The process that says so is not the one that was started any more. */
+static void a_terminal_that_cannot_be_left_ends_the_start(void)
+{
+    struct report report;
+
+    without_dup = 1;
+    CHECK_INT(run(configuration("daemon on;"), &report), 0);
+    without_dup = 0;
+    CHECK_INT(report.result, -1);
+    scratch_expect_part(scratch_path("logs/app.log"), "cannot become a daemon: it would keep the terminal: Too many open files");
+    CHECK_INT(access(scratch_path("logs/melon.pid"), F_OK), -1);
+    CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 int main(void)
 {
     scratch_make();
@@ -299,6 +325,7 @@ int main(void)
     CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
     without_daemon_it_stays();
     CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    a_terminal_that_cannot_be_left_ends_the_start();
     changes_the_account("");
     CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
     changes_the_account("daemon on;");
