@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -629,13 +630,25 @@ static int write_out(mln_fork_t *f, mln_size_t *lost)
     return result;
 }
 
-/* Whether the other end has been closed in one direction at most: its process is there. */
+/*
+ * Whether the other end has been closed in one direction at most: its process is there. Where the kernel does not say, for want of
+ * memory perhaps, it is asked again for a moment; then that is not to be relied upon.
+ */
 static int half_closed(int fd)
 {
+    enum { TRIES = 100 };
+    static const struct timespec pause = {0, 1000000};
     struct pollfd state = {.fd = fd};
 
-    while (poll(&state, 1, 0) < 0 && errno == EINTR)
-        ;
+    for (int tries = 0; poll(&state, 1, 0) < 0;) {
+        if (errno == EINTR)
+            continue;
+        if (++tries == TRIES) {
+            log_line(error, "cannot see whether the other end of a connection is there, and take it for gone: %s", strerror(errno));
+            return 0;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
     return (state.revents & POLLHUP) == 0;
 }
 

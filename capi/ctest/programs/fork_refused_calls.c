@@ -175,6 +175,48 @@ static void refused_eventfd(void)
     mln_event_free(ev);
 }
 
+/* ---- a worker cannot see whether its master is there ---- */
+
+static int told[2]; /* by which the worker tells that it is ready */
+
+static void cannot_poll(mln_event_t *ev)
+{
+    (void)ev;
+    refuse(SYS_ppoll, ENOMEM);
+#ifdef SYS_poll
+    refuse(SYS_poll, ENOMEM);
+#endif
+    write_bytes(told[1], &(pid_t){getpid()}, sizeof(pid_t));
+}
+
+static void be_master(void)
+{
+    mln_event_t *ev = become_master();
+
+    start_worker(ev, cannot_poll);
+    dispatch(ev, cannot_poll);
+}
+
+/* What ends because its master is gone must not look like what was told to end. */
+static void refused_poll(void)
+{
+    pid_t master_process, worker;
+
+    CHECK_INT(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+    CHECK_INT(pipe(told), 0);
+    catch_log();
+    CHECK((master_process = fork()) >= 0);
+    if (master_process == 0) {
+        be_master();
+        _exit(1);
+    }
+    CHECK_INT(read_bytes(told[0], &worker, sizeof worker), 1);
+    CHECK_INT(kill(master_process, SIGKILL), 0);
+    CHECK_INT(await_status(master_process), 128 + SIGKILL);
+    CHECK_INT(await_status(worker), 127);
+    expect_logged("cannot see whether the other end of a connection is there, and take it for gone: Cannot allocate memory");
+}
+
 static const struct part {
     const char *name;
     void (*run)(void);
@@ -182,6 +224,7 @@ static const struct part {
     {"shutdown", refused_shutdown},
     {"pidfd_open", refused_pidfd},
     {"eventfd", refused_eventfd},
+    {"poll", refused_poll},
 };
 
 int main(int argc, char **argv)
