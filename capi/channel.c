@@ -66,16 +66,17 @@ void channel_set_queue_limit(mln_size_t bytes)
 }
 
 /*
- * A message of a megabyte is to leave in one system call; that costs memory only while so much is under way. And the other end must
- * not send descriptors along: nobody here takes them, but the kernel closes them while this process receives, which lasts as long as the
- * sender has prepared it to (SO_LINGER). Linux before 6.16 cannot refuse them.
+ * A message of a megabyte is to leave in one system call, where the system's limit allows that; it costs memory only while so much is
+ * under way. And the other end must not send descriptors along: nobody here takes them, but the kernel closes them while this process
+ * receives, which lasts as long as the sender has prepared it to (SO_LINGER). Linux before 6.16 cannot refuse them; where it can, a
+ * channel is not used without. 0, or -1 with errno.
  */
-static void set_up_socket(int fd)
+static int set_up_socket(int fd)
 {
     static const int size = KERNEL_BUFFER, none = 0;
 
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    (void)setsockopt(fd, SOL_SOCKET, PASS_RIGHTS, &none, sizeof none);
+    return setsockopt(fd, SOL_SOCKET, PASS_RIGHTS, &none, sizeof none) == 0 || errno == ENOPROTOOPT ? 0 : -1;
 }
 
 static void release(mln_fork_t *f)
@@ -129,9 +130,9 @@ void channel_after_fork_child(void)
 
 mln_fork_t *channel_new(int fd)
 {
-    mln_fork_t *f = calloc(1, sizeof *f);
+    mln_fork_t *f;
 
-    if (f == NULL)
+    if ((fd >= 0 && set_up_socket(fd) != 0) || (f = calloc(1, sizeof *f)) == NULL)
         return NULL;
     if ((f->priv = calloc(1, sizeof *f->priv)) == NULL || mln_tcp_conn_init(&f->conn, fd) != 0) {
         free(f->priv);
@@ -139,7 +140,6 @@ mln_fork_t *channel_new(int fd)
         errno = ENOMEM;
         return NULL;
     }
-    set_up_socket(fd);
     return f;
 }
 
@@ -176,10 +176,9 @@ mln_fork_t *channel_self(void)
 
 int channel_self_set(int fd)
 {
-    if (channel_self() == NULL || renew(self, fd) != 0)
+    if (channel_self() == NULL || set_up_socket(fd) != 0 || renew(self, fd) != 0)
         return -1;
     self->stype = M_PST_SUP;
-    set_up_socket(fd);
     return 0;
 }
 

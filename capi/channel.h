@@ -32,7 +32,7 @@ struct mln_fork_private_s {
     unsigned deaf : 1;        /* the other end takes nothing any more; it may still have sent something */
 };
 
-/* A new end on descriptor fd, which becomes its own. NULL with errno when memory ran out; fd stays the caller's then. */
+/* A new end on descriptor fd, which becomes its own. NULL with errno when that cannot be had; fd stays the caller's then. */
 mln_fork_t *channel_new(int fd);
 
 /* Makes a loop read it, or stop. */

@@ -217,6 +217,33 @@ static void refused_poll(void)
     expect_logged("cannot see whether the other end of a connection is there, and take it for gone: Cannot allocate memory");
 }
 
+/* ---- descriptors could be sent through a channel ---- */
+
+enum { PASS_RIGHTS = 83 };
+
+static void refused_option(void)
+{
+    mln_event_t *ev = become_master();
+    int fds = fd_count();
+
+    refuse_with(SYS_setsockopt, PASS_RIGHTS, ENOBUFS);
+    catch_log();
+    expect_no_fork(ev, ENOBUFS);
+    CHECK_INT(fd_count(), fds + 1); /* the stream for failed checks */
+    expect_logged("cannot fork a worker: No buffer space available");
+    mln_event_free(ev);
+}
+
+/* An older kernel, which does not know the option. */
+static void unknown_option(void)
+{
+    mln_event_t *ev = become_master();
+
+    refuse_with(SYS_setsockopt, PASS_RIGHTS, ENOPROTOOPT);
+    start_worker(ev, NULL);
+    CHECK_INT(worker_count(ev), 1);
+}
+
 static const struct part {
     const char *name;
     void (*run)(void);
@@ -225,6 +252,8 @@ static const struct part {
     {"pidfd_open", refused_pidfd},
     {"eventfd", refused_eventfd},
     {"poll", refused_poll},
+    {"option", refused_option},
+    {"unknown option", unknown_option},
 };
 
 int main(int argc, char **argv)
