@@ -244,4 +244,7 @@ void engine_before_fork(int memory_used);
 void engine_after_fork_parent(void);
 void engine_after_fork_child(void);
 
+/* errno, if the child of this thread's last fork cannot go on, for memory that it needs could not be passed on; else 0. In both. */
+int engine_withheld(void);
+
 #endif

@@ -15,6 +15,7 @@
 
 #include "copy.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@
 /* What Go returns for a failure is errno. */
 enum { ERRNO_END = 4096 };
 
-static int inherited; /* by the fork under way; under the locks that are held around one */
+static int inherited;         /* by the fork under way; under the locks that are held around one */
+static __thread int withheld; /* errno, if the last fork of this thread could not pass on all that its child needs */
 
 static uintptr_t get(const uintptr_t *at)
 {
@@ -150,25 +152,38 @@ static int holds(const struct gomemory *m, const void *address)
     return 0;
 }
 
-/* The kernel goes on behind a hole in a range. What it refuses at first was memory for merging areas, which there may be now. */
-static void advise_all(const struct gomemory *m, int advice)
+/*
+ * Returns errno of what the kernel has refused for good, or 0. ENOMEM tells of a hole in a range, behind which it goes on. What it refuses
+ * otherwise was memory for merging areas at first, which there may be now, and then memory for splitting them.
+ */
+static int advise_all(const struct gomemory *m, int advice)
 {
+    int refused = 0;
+
     for (int i = 0; i < GOMEMORY_RANGES_MAX; ++i) {
         uintptr_t begin = get(&m->ranges[i].begin), end = get(&m->ranges[i].end);
 
-        if (begin < end && madvise((void *)begin, end - begin, advice) != 0)
-            (void)madvise((void *)begin, end - begin, advice);
+        if (begin < end && madvise((void *)begin, end - begin, advice) != 0 && madvise((void *)begin, end - begin, advice) != 0 &&
+            errno != ENOMEM)
+            refused = errno;
     }
+    return refused;
 }
 
 void gomemory_before_fork(struct gomemory *m, int used)
 {
+    withheld = 0;
     inherited = used || holds(m, __builtin_frame_address(0));
     if (!inherited)
         return;
     begin_change(m);
-    advise_all(m, MADV_DOFORK);
+    withheld = advise_all(m, MADV_DOFORK);
     end_change(m);
+}
+
+int gomemory_withheld(void)
+{
+    return withheld;
 }
 
 void gomemory_after_fork_parent(struct gomemory *m)
@@ -176,7 +191,7 @@ void gomemory_after_fork_parent(struct gomemory *m)
     if (!inherited)
         return;
     begin_change(m);
-    advise_all(m, MADV_DONTFORK);
+    (void)advise_all(m, MADV_DONTFORK);
     end_change(m);
 }
 

@@ -29,4 +29,7 @@ void gomemory_before_fork(struct gomemory *m, int used);
 void gomemory_after_fork_parent(struct gomemory *m);
 void gomemory_after_fork_child(struct gomemory *m);
 
+/* errno, if the last fork of this thread could not pass on what its child goes on with; else 0. In both processes. */
+int gomemory_withheld(void);
+
 #endif

@@ -326,6 +326,11 @@ void engine_after_fork_child(void)
     new_generation(); /* now, not when an engine is needed: a loop of the parent may be on the stack */
 }
 
+int engine_withheld(void)
+{
+    return gomemory_withheld();
+}
+
 /* Makes sure that there is a spare copy. */
 static int load_spare(char reason[COPY_REASON_MAX])
 {

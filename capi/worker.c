@@ -631,6 +631,8 @@ static int start(struct worker *w, mln_event_t *ev)
     block_signals(&mask);
     launching = &launch;
     if ((pid = fork()) == 0) {
+        if (engine_withheld() != 0)
+            _exit(1);
         if (launch.executes)
             run_program(&launch, &mask);
         become_worker(&launch, &mask);
@@ -638,6 +640,11 @@ static int start(struct worker *w, mln_event_t *ev)
     }
     launching = NULL;
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    if (pid > 0 && engine_withheld() != 0) {
+        release(w, pid, -1);
+        errno = engine_withheld();
+        pid = -1;
+    }
     if (pid < 0 || settle(w, &launch, pid) != 0) {
         abandon(&launch);
         return -1;

@@ -11,18 +11,19 @@
 #include "scratch.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 
 /* A fork of a worker that fails with this error: the process that there was is gone, or does nothing. */
 static void expect_no_fork(mln_event_t *ev, int error_number)
 {
-    int result = mln_fork_restart(ev);
+    int before = worker_count(ev), result = mln_fork_restart(ev);
 
     while (result == 0)
         pause();
     CHECK_INT(result, -1);
     CHECK_INT(errno, error_number);
-    CHECK_INT(worker_count(ev), 0);
+    CHECK_INT(worker_count(ev), before);
 }
 
 /* Starts to catch what the log says, in a file of this name, which expect_logged() removes. */
@@ -244,6 +245,42 @@ static void unknown_option(void)
     CHECK_INT(worker_count(ev), 1);
 }
 
+/* ---- a worker would not have the message that it is forked with ---- */
+
+enum { WORD = 2000 };
+
+static void say(mln_event_t *ev)
+{
+    CHECK_INT(mln_ipc_worker_send_prepare(ev, WORD, "word", 4), 0);
+}
+
+static void fork_with_word(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
+{
+    int children = child_count();
+
+    (void)f;
+    (void)buf;
+    (void)len;
+    (void)udata;
+    expect_no_fork(ev, EAGAIN);
+    CHECK_INT(child_count(), children);
+    mln_event_break_set(ev);
+}
+
+static void refused_inheritance(void)
+{
+    mln_event_t *ev;
+
+    handle(WORD, fork_with_word, NULL);
+    ev = become_master();
+    refuse_with(SYS_madvise, MADV_DOFORK, EAGAIN);
+    start_worker(ev, say); /* not in a handler: nothing is to be passed on */
+    catch_log();
+    dispatch(ev, say);
+    expect_logged("cannot fork a worker: Resource temporarily unavailable");
+    mln_event_free(ev);
+}
+
 static const struct part {
     const char *name;
     void (*run)(void);
@@ -254,6 +291,7 @@ static const struct part {
     {"poll", refused_poll},
     {"option", refused_option},
     {"unknown option", unknown_option},
+    {"madvise", refused_inheritance},
 };
 
 int main(int argc, char **argv)
