@@ -460,5 +460,9 @@ func (l *Loop[T]) Wake() {
 
 func (l *Loop[T]) wakeUp() {
 	one := [8]byte{1}
-	_, _ = unix.Write(l.wake, one[:]) // full: it is about to wake anyway
+	for {
+		if _, err := unix.Write(l.wake, one[:]); err != unix.EINTR {
+			return // full: it is about to wake anyway
+		}
+	}
 }
