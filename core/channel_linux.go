@@ -44,6 +44,7 @@ type channel struct {
 	retrying  bool // is written in a moment
 	finishing bool
 	broken    bool // nothing can be written any more
+	doubtful  bool // whether that is so since the peer has ended
 	closed    bool
 }
 
@@ -158,7 +159,12 @@ func (c *channel) receive(space []byte) (int, error) {
 		return 0, err
 	}
 	if c.rights == nil {
-		return unix.Read(c.fd, space)
+		// Not read, by which other descriptors are read as well: whoever looks at the calls of a process can tell them apart.
+		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&space[0])), uintptr(len(space)), 0, 0, 0)
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(n), nil
 	}
 	n, control, err := c.rights.receive(c.fd, space)
 	if len(control) == 0 {
@@ -241,7 +247,12 @@ func (c *channel) write() {
 			c.writeSoon()
 		}
 	}
-	if c.finishing && (empty || c.broken) {
+	c.conclude(empty)
+}
+
+// conclude has written called if it is time.
+func (c *channel) conclude(empty bool) {
+	if c.finishing && (empty || c.broken && !c.doubtful) {
 		c.finishing = false
 		c.written(c.broken)
 	}
@@ -269,18 +280,25 @@ func (c *channel) writeSoon() {
 }
 
 // undeliverable acts upon an error that writing has brought. Mostly the peer has ended, which is acted upon when everything that it has
-// sent was read. One that is only deaf would never be seen to end. Which of both it is the kernel does not tell before the peer
-// has closed its channel altogether, which may be in progress.
+// sent was read. One that is only deaf would never be seen to end. Which of both it is may take the kernel a moment to tell: it refuses
+// what is sent to a peer that is closing its channel before it says that this end is closed.
 func (c *channel) undeliverable(err error) {
-	if err != unix.EPIPE && err != unix.ECONNRESET {
+	switch {
+	case err != unix.EPIPE && err != unix.ECONNRESET:
 		c.deaf(err)
-		return
+	case !c.hungUp():
+		c.doubtful = true
+		c.engine.after(retryAfter, func() {
+			c.doubtful = false
+			if c.closed {
+				return
+			}
+			if !c.hungUp() {
+				c.deaf(err)
+			}
+			c.conclude(false)
+		})
 	}
-	c.engine.after(retryAfter, func() {
-		if !c.closed && !c.hungUp() {
-			c.deaf(err)
-		}
-	})
 }
 
 func (c *channel) sendmsg(buffers [][]byte) (int, error) {
@@ -309,8 +327,7 @@ func (c *channel) finish() {
 	}
 	c.finishing = true
 	if c.broken {
-		c.finishing = false
-		c.written(true)
+		c.conclude(false)
 		return
 	}
 	c.write()
