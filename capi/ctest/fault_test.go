@@ -3,6 +3,7 @@
 package ctest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,7 +18,7 @@ import (
 	"time"
 )
 
-// phase is a part of the life of the group in programs/fault_group.c.
+// phase is a part of the life of the groups in programs/fault_group.c and testdata/faultgroup.
 type phase int
 
 const (
@@ -56,6 +57,10 @@ type refusal struct {
 
 // What a process says that cannot get memory, or a thread.
 const (
+	noThreadGo = `runtime: failed to create new OS thread`
+	// In words that lines of other processes may come between; and its garbage collector does not look whether it got memory.
+	noMemoryGo = `runtime: (out of memory|cannot allocate memory)|pageAlloc: out of memory|cannot reserve arena virtual address space|` +
+		`failed to reserve page summary memory|(?s)SIGSEGV: segmentation violation.*runtime\.\(\*spanQueue\)`
 	noThread   = `runtime/cgo: pthread_create failed: |runtime/cgo: out of memory in thread_start`
 	noMallocGo = `runtime/cgo: malloc failed: `
 	noMapping  = `fatal error: (runtime: |pageAlloc: )?(out of memory|cannot allocate memory|cannot reserve arena virtual address space)|` +
@@ -63,7 +68,8 @@ const (
 		`error while loading shared libraries: .*(cannot allocate|cannot map|failed to map|Cannot allocate)`
 )
 
-var refusals = []refusal{
+// refusalsInC are those for a program on the library.
+var refusalsInC = []refusal{
 	{call: "fork", errno: syscall.EAGAIN, in: []phase{start, fork, spawn, restart}},
 	{call: "fork", errno: syscall.ENOMEM},
 	{call: "execve", errno: syscall.ENOMEM, in: []phase{spawn, restart}},
@@ -140,71 +146,150 @@ var refusals = []refusal{
 	{call: "thread", errno: syscall.EAGAIN, in: []phase{start}, fatal: noThread},
 }
 
+// What the runtime of Go says that cannot watch descriptors.
+const noNetpoll = `runtime: (epollcreate|eventfd|epollctl) failed`
+
+// refusalsInGo are those for a program on package core. There is no phase fork: Go programs do not.
+var refusalsInGo = []refusal{
+	{call: "fork", errno: syscall.EAGAIN, in: []phase{start, spawn, restart, reload}},
+	{call: "fork", errno: syscall.ENOMEM},
+	{call: "execve", errno: syscall.ENOMEM, in: []phase{spawn, reload}},
+	{call: "execve", errno: syscall.EACCES},
+	{call: "socketpair", errno: syscall.EMFILE, in: []phase{start, spawn, restart, reload}},
+	{call: "socketpair", errno: syscall.ENFILE},
+	{call: "socketpair", errno: syscall.ENOBUFS},
+	{call: "setsockopt", errno: syscall.ENOBUFS, in: []phase{start}},
+	{call: "shutdown", errno: syscall.ENOBUFS, in: []phase{restart, reload, stop}},
+	{call: "shutdown", errno: syscall.EIO, in: []phase{stop}},
+	{call: "pipe2", errno: syscall.EMFILE, in: []phase{spawn}},
+	{call: "pipe2", errno: syscall.ENFILE},
+	{call: "openat", errno: syscall.EMFILE, in: []phase{spawn}, runtime: 1},
+	{call: "openat", errno: syscall.ENFILE, runtime: 1},
+	{call: "fstat", errno: syscall.ENOMEM, in: []phase{spawn}},
+	{call: "fcntl", errno: syscall.EPERM, in: []phase{restart}},
+	{call: "epoll_create", errno: syscall.EMFILE, in: []phase{start, restart}, fatal: noNetpoll},
+	{call: "epoll_create", errno: syscall.ENFILE, fatal: noNetpoll},
+	{call: "epoll_create", errno: syscall.ENOMEM, fatal: noNetpoll},
+	{call: "epoll_ctl", errno: syscall.ENOMEM, in: []phase{start, spawn, restart, reload, stop}, fatal: noNetpoll},
+	{call: "epoll_ctl", errno: syscall.ENOSPC, fatal: noNetpoll},
+	{call: "epoll_ctl", errno: syscall.EPERM, in: []phase{reload}, fatal: noNetpoll},
+	{call: "epoll_wait", errno: syscall.EINTR, in: []phase{start, traffic, stop}},
+	{call: "eventfd", errno: syscall.EMFILE, in: []phase{restart}, fatal: noNetpoll},
+	{call: "eventfd", errno: syscall.ENFILE, fatal: noNetpoll},
+	{call: "eventfd", errno: syscall.ENOMEM, fatal: noNetpoll},
+	{call: "timerfd_create", errno: syscall.EMFILE, in: []phase{start}},
+	{call: "timerfd_create", errno: syscall.ENOMEM},
+	{call: "read", errno: syscall.EINTR, in: []phase{start, spawn}},
+	{call: "recv", errno: syscall.EINTR, in: []phase{start, traffic}},
+	{call: "recv", errno: syscall.EAGAIN, in: []phase{traffic}},
+	{call: "recv", errno: syscall.ENOMEM, in: []phase{start, traffic, stop}},
+	{call: "recv", errno: syscall.ENOBUFS},
+	{call: "recv", errno: syscall.EIO, in: []phase{traffic}},
+	{call: "recv", errno: syscall.ECONNRESET, in: []phase{traffic}, silent: true},
+	{call: "send", errno: syscall.EINTR, in: []phase{traffic}},
+	{call: "send", errno: syscall.EAGAIN, in: []phase{start, traffic}},
+	{call: "send", errno: syscall.ENOBUFS, in: []phase{start, traffic, reload, stop}},
+	{call: "send", errno: syscall.ENOMEM},
+	{call: "send", errno: syscall.EPIPE, in: []phase{traffic, stop}},
+	{call: "send", errno: syscall.ECONNRESET},
+	{call: "send", errno: syscall.EIO, in: []phase{traffic}},
+	{call: "write", errno: syscall.EINTR, in: []phase{spawn, traffic}},
+	{call: "waitid", errno: syscall.EINTR, in: []phase{restart, stop}},
+	{call: "madvise", errno: syscall.ENOMEM},
+	{call: "mmap", errno: syscall.ENOMEM, in: []phase{restart}, fatal: noMemoryGo},
+	{call: "thread", errno: syscall.EAGAIN, in: []phase{start}, fatal: noThreadGo},
+}
+
 // TestRefusedCalls has the kernel refuse one system call after another to a group of processes, the first of a phase of its life,
-// then the second, and so on until a run passes in which there was no such call. See programs/fault_group.c for what must hold.
+// then the second, and so on until a run passes in which there was no such call. The group is programs/fault_group.c, which says
+// what must hold, or its twin in Go, testdata/faultgroup.
 //
 // A plain go test refuses the first call in some phases. MLN_FAULTS=all refuses every one, a time such as MLN_FAULTS=2m any that chance
-// chooses, and MLN_FAULTS=send/EPIPE/traffic/7 this one alone.
+// chooses, and MLN_FAULTS=C/send/EPIPE/traffic/7 or MLN_FAULTS=Go/send/EPIPE/traffic/7 this one alone.
 func TestRefusedCalls(t *testing.T) {
 	mode := os.Getenv("MLN_FAULTS")
 	if mode != "" && testing.Short() {
 		t.Fatal("MLN_FAULTS asks for what takes long, and -short does not")
 	}
-	f := newFaults(t)
+	dir := t.TempDir()
+	injector := filepath.Join(dir, "fault")
+	if err := compile(injector, []string{filepath.Join("testdata", "fault.c")}); err != nil {
+		t.Fatal(err)
+	}
+	groups := []*faults{faultsInC(t, dir, injector), faultsInGo(t, dir, injector)}
 	switch limit, err := time.ParseDuration(mode); {
 	case mode == "", mode == "all":
-		for _, refused := range refusals {
-			t.Run(refused.call+"/"+errnoName(refused.errno), func(t *testing.T) {
-				t.Parallel()
-				if mode == "" {
-					f.first(t, refused)
-				} else {
-					f.every(t, refused)
-				}
-			})
+		for _, f := range groups {
+			for _, refused := range f.refusals {
+				t.Run(f.name+"/"+refused.call+"/"+errnoName(refused.errno), func(t *testing.T) {
+					t.Parallel()
+					if mode == "" {
+						f.first(t, refused)
+					} else {
+						f.every(t, refused)
+					}
+				})
+			}
 		}
 	case err == nil:
-		f.random(t, limit)
+		random(t, groups, limit)
 	default:
-		f.one(t, mode)
+		one(t, groups, mode)
 	}
 }
 
-// faults runs the group with one call refused.
+// faults runs a group with one call refused.
 type faults struct {
-	injector, group string
+	name            string // of its language
+	injector, group string // programs
+	refusals        []refusal
+	line            *regexp.Regexp   // of the log: all of it, whether it is in the file, the line, what it says
 	usual           map[bool]summary // of runs without a fault, with and without fault_malloc.c
 }
 
-func newFaults(t *testing.T) *faults {
-	dir := t.TempDir()
-	f := &faults{injector: filepath.Join(dir, "fault"), group: filepath.Join(dir, "group"), usual: map[bool]summary{}}
-	if err := compile(f.injector, []string{filepath.Join("testdata", "fault.c")}); err != nil {
-		t.Fatal(err)
-	}
+func faultsInC(t *testing.T, dir, injector string) *faults {
+	f := &faults{name: "C", injector: injector, group: filepath.Join(dir, "group_in_c"), refusals: refusalsInC, usual: map[bool]summary{},
+		line: regexp.MustCompile(`(?m)^(log: )?(\d\d/\d\d/\d{4} \d\d:\d\d:\d\d UTC (?:REPORT|WARN|ERROR): .*PID:\d+ (.*))$`)}
 	if err := compile(f.injector+".so", []string{filepath.Join("testdata", "fault_malloc.c")}, "-shared", "-fPIC"); err != nil {
 		t.Fatal(err)
 	}
 	if err := compile(f.group, []string{filepath.Join(programs, "fault_group.c")}, libraryFlags(t)...); err != nil {
 		t.Fatal(err)
 	}
-	for _, none := range []refusal{{call: "fork", errno: syscall.EAGAIN}, {call: "malloc", errno: syscall.ENOMEM}} {
-		run := f.refuse(t, none, start, 0)
+	f.measure(t, refusal{call: "fork", errno: syscall.EAGAIN}, refusal{call: "malloc", errno: syscall.ENOMEM})
+	return f
+}
+
+func faultsInGo(t *testing.T, dir, injector string) *faults {
+	f := &faults{name: "Go", injector: injector, group: filepath.Join(dir, "group_in_go"), refusals: refusalsInGo, usual: map[bool]summary{},
+		line: regexp.MustCompile(`(?m)^()(time=\S+ level=(?:WARN|ERROR) (.*))$`)}
+	err := runTool(buildLimit, "env", "-C", root, "CGO_ENABLED=0", setting("GO", "go"), "build", "-o", f.group,
+		"./capi/ctest/testdata/faultgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.measure(t, refusal{call: "fork", errno: syscall.EAGAIN})
+	return f
+}
+
+// measure runs the group without a fault, by the means for some refusals.
+func (f *faults) measure(t *testing.T, none ...refusal) {
+	for _, refused := range none {
+		run := f.refuse(t, refused, start, 0)
 		if run.err != nil {
 			t.FailNow()
 		}
-		f.usual[none.call == "malloc"] = run.summary
+		f.usual[refused.call == "malloc"] = run.summary
 	}
-	return f
 }
 
 // refuse has the call of that number fail, 0 being none, and fails the test if the group does not do as it must.
 func (f *faults) refuse(t *testing.T, refused refusal, in phase, number int) *faultRun {
 	run := &faultRun{refusal: refused, phase: in, number: number, usual: f.usual[refused.call == "malloc"]}
-	run.do(t, f.injector, f.group)
+	run.do(t, f)
 	if run.err != nil {
-		t.Errorf("when %s number %d fails with %s in %v (MLN_FAULTS=%s/%s/%v/%d): %v\n%s", refused.call, number, errnoName(refused.errno),
-			in, refused.call, errnoName(refused.errno), in, number, run.err, run.output)
+		t.Errorf("when %s number %d fails with %s in %v (MLN_FAULTS=%s/%s/%s/%v/%d): %v\n%s", refused.call, number,
+			errnoName(refused.errno), in, f.name, refused.call, errnoName(refused.errno), in, number, run.err, run.output)
 	}
 	return run
 }
@@ -236,10 +321,11 @@ func (f *faults) every(t *testing.T, refused refusal) {
 }
 
 // random refuses calls for so long, every one of a kind and phase as likely as the others.
-func (f *faults) random(t *testing.T, limit time.Duration) {
+func random(t *testing.T, groups []*faults, limit time.Duration) {
 	type kind struct {
-		call string
-		in   phase
+		group *faults
+		call  string
+		in    phase
 	}
 	calls := map[kind]int{} // how many there were
 	var lock sync.Mutex
@@ -248,9 +334,10 @@ func (f *faults) random(t *testing.T, limit time.Duration) {
 	for range cap(slots) {
 		group.Go(func() {
 			for time.Now().Before(end) {
-				refused, in := refusals[rand.IntN(len(refusals))], start+phase(rand.IntN(int(stop)))
+				f, in := groups[rand.IntN(len(groups))], start+phase(rand.IntN(int(stop)))
+				refused := f.refusals[rand.IntN(len(f.refusals))]
 				lock.Lock()
-				n, known := calls[kind{refused.call, in}]
+				n, known := calls[kind{f, refused.call, in}]
 				lock.Unlock()
 				number := 1
 				if known && n == 0 {
@@ -260,7 +347,7 @@ func (f *faults) random(t *testing.T, limit time.Duration) {
 				}
 				run := f.refuse(t, refused, in, number)
 				lock.Lock()
-				calls[kind{refused.call, in}] = max(n, run.calls)
+				calls[kind{f, refused.call, in}] = max(n, run.calls)
 				runs++
 				lock.Unlock()
 			}
@@ -271,20 +358,22 @@ func (f *faults) random(t *testing.T, limit time.Duration) {
 }
 
 // one refuses the call that is told in words.
-func (f *faults) one(t *testing.T, words string) {
+func one(t *testing.T, groups []*faults, words string) {
 	part := strings.Split(words, "/")
-	if len(part) == 4 {
-		number, err := strconv.Atoi(part[3])
-		in := slices.Index(phaseNames, part[2])
-		for _, refused := range refusals {
-			if err == nil && in > 0 && refused.call == part[0] && errnoName(refused.errno) == part[1] {
-				run := f.refuse(t, refused, phase(in), number)
-				t.Logf("%d calls\n%s", run.calls, run.output)
-				return
+	if len(part) == 5 {
+		number, err := strconv.Atoi(part[4])
+		in := slices.Index(phaseNames, part[3])
+		for _, f := range groups {
+			for _, refused := range f.refusals {
+				if err == nil && in > 0 && f.name == part[0] && refused.call == part[1] && errnoName(refused.errno) == part[2] {
+					run := f.refuse(t, refused, phase(in), number)
+					t.Logf("%d calls\n%s", run.calls, run.output)
+					return
+				}
 			}
 		}
 	}
-	t.Fatalf("MLN_FAULTS is %q, but it must be \"all\", a time as in 2m, or a refusal as in send/EPIPE/traffic/7", words)
+	t.Fatalf("MLN_FAULTS is %q, but it must be \"all\", a time as in 2m, or a refusal as in C/send/EPIPE/traffic/7", words)
 }
 
 func errnoName(errno syscall.Errno) string {
@@ -334,15 +423,15 @@ const (
 var (
 	callsLine   = regexp.MustCompile(`(?m)^fault: (\d+) calls$`)
 	summaryLine = regexp.MustCompile(`(?m)^refused=.*$`)
-	logLine     = regexp.MustCompile(`(?m)^(log: )?(\d\d/\d\d/\d{4} \d\d:\d\d:\d\d UTC (?:REPORT|WARN|ERROR): .*PID:\d+ (.*))$`)
+	wrongLine   = regexp.MustCompile(`(?m)^wrong: .*$`) // of a process that found what must not be
 )
 
-func (r *faultRun) do(t *testing.T, injector, group string) {
-	j := job{Path: injector, Deadline: faultDeadline,
-		Args: []string{r.call, errnoName(r.errno), strconv.Itoa(int(r.phase)), strconv.Itoa(r.number), group}}
+func (r *faultRun) do(t *testing.T, f *faults) {
+	j := job{Path: f.injector, Deadline: faultDeadline,
+		Args: []string{r.call, errnoName(r.errno), strconv.Itoa(int(r.phase)), strconv.Itoa(r.number), f.group}}
 	if r.call == "malloc" {
-		j = job{Path: group, Deadline: faultDeadline,
-			Env: []string{"LD_PRELOAD=" + injector + ".so", fmt.Sprintf("FAULT_MALLOC=%d:%d", r.phase, r.number)}}
+		j = job{Path: f.group, Deadline: faultDeadline,
+			Env: []string{"LD_PRELOAD=" + f.injector + ".so", fmt.Sprintf("FAULT_MALLOC=%d:%d", r.phase, r.number)}}
 	}
 	result, output, files := j.run(t)
 	r.output = output
@@ -354,11 +443,13 @@ func (r *faultRun) do(t *testing.T, injector, group string) {
 		r.calls, _ = strconv.Atoi(line[1])
 	}
 	fatal := r.fatal != "" && regexp.MustCompile(r.fatal).MatchString(r.output)
-	lines := r.causes()
+	lines := r.causes(f.line)
 	said := fatal || len(lines) > 0 || regexp.MustCompile("(?m)^told: .*"+r.cause()).MatchString(r.output)
 	switch {
 	case result.TimedOut:
 		r.err = fmt.Errorf("the group hangs")
+	case wrongLine.MatchString(r.output):
+		r.err = errors.New(wrongLine.FindString(r.output))
 	case len(result.Survivors) > 0:
 		r.err = result.verdict(result.Exit, faultDeadline)
 	case len(lines) > linesMost:
@@ -396,7 +487,7 @@ func (r *faultRun) cause() string {
 }
 
 // causes are the lines of the log, in the file and on standard error, that tell the cause; those on both are told once.
-func (r *faultRun) causes() []string {
+func (r *faultRun) causes(logLine *regexp.Regexp) []string {
 	cause := regexp.MustCompile(r.cause())
 	var found []string
 	inFile := map[string]bool{}

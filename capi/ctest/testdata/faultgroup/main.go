@@ -1,0 +1,323 @@
+// Faultgroup is the twin in Go of programs/fault_group.c: the whole life of a group, in which every part that the machine may refuse
+// is tried again: start, spawn (one worker more), restart (all are killed), traffic, reload (all are replaced), stop with messages
+// under way. fault_test.go runs it again and again, and has one system call after another fail; without that it passes at the first
+// try.
+//
+// What must hold whatever fails: what was accepted arrives once and in order as long as both ends live, the group is complete in the
+// end, and no process, descriptor or mapping is left. A start that is refused says so by the error of Run, and the status is 3.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"melon/core"
+	"melon/core/fork"
+)
+
+const (
+	hello uint32 = iota + 1
+	numbered
+	echoed
+	state
+)
+
+const (
+	workers   = 2 // at first
+	messages  = 40
+	lastWords = 10
+	small     = 100
+	large     = 150000
+	refused   = 3 // the exit status
+)
+
+// See fault.c.
+const (
+	faultPhase         = 0x6d6c6e00
+	spared, exposed    = 0x80, 0x81
+	none, start        = 0, 1
+	spawn, restart     = 3, 4
+	traffic            = 5
+	reload, stop       = 6, 7
+	tick               = 5 * time.Millisecond
+	programOfItsOwn    = "program"
+	betweenReplacement = 50 * time.Millisecond
+)
+
+func say(word int) { _ = unix.Prctl(faultPhase+word, 0, 0, 0, 0) }
+
+// spare does something that is not to be refused.
+func spare(do func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	say(spared)
+	defer say(exposed)
+	do()
+}
+
+// wrong is for what must not be, whatever fails.
+func wrong(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "wrong: "+format+"\n", args...)
+	os.Exit(1)
+}
+
+func main() {
+	if core.IsWorker() {
+		work()
+	} else {
+		lead()
+	}
+}
+
+// ---- in a worker ----
+
+func descriptors() (n int) {
+	spare(func() {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			wrong("%v", err)
+		}
+		n = len(entries) - 1 // ReadDir's own
+	})
+	return n
+}
+
+func work() {
+	var g core.Group
+	g.QueueLimit = 1 << 30
+	tell := func(m *core.Master, msgType uint32, payload []byte) {
+		if err := m.Send(msgType, payload); err != nil && !errors.Is(err, core.ErrClosed) {
+			wrong("a worker cannot send: %v", err)
+		}
+	}
+	tellState := func(m *core.Master, msgType uint32) {
+		tell(m, msgType, binary.NativeEndian.AppendUint32(nil, uint32(descriptors())))
+	}
+	expected := uint32(0)
+	g.Attached = func(m *core.Master) error {
+		tellState(m, hello)
+		return nil
+	}
+	g.Handle(numbered, core.Handlers{Worker: func(m *core.Master, payload []byte) {
+		check(payload, expected)
+		tell(m, echoed, payload)
+		if expected++; expected == messages {
+			tellState(m, state)
+		}
+	}})
+	err := g.Run(context.Background())
+	if errors.Is(err, core.ErrMasterGone) {
+		os.Exit(127)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "told:", err)
+		os.Exit(4)
+	}
+}
+
+func message(n uint32) []byte {
+	size := small
+	if n%10 == 9 {
+		size = large
+	}
+	payload := make([]byte, size)
+	binary.NativeEndian.PutUint32(payload, n)
+	return payload
+}
+
+func check(payload []byte, want uint32) {
+	if !bytes.Equal(payload, message(want)) {
+		wrong("message %d has %d bytes, and begins with %v", want, len(payload), payload[:min(4, len(payload))])
+	}
+}
+
+// ---- in the master ----
+
+// A life of a worker, as the master knows it.
+type life struct {
+	greeted, killed bool
+	sent, echoed    uint32
+	descriptors     int
+}
+
+// A leader is the master.
+type leader struct {
+	group core.Group
+	mu    sync.Mutex
+	lives map[*core.Worker]*life
+
+	begun                      atomic.Bool // the group was complete once
+	ended, reloads, unanswered int
+	inWorker, inProgram        int
+}
+
+func lead() {
+	self, err := os.Executable()
+	if err != nil {
+		wrong("%v", err)
+	}
+	l := &leader{lives: make(map[*core.Worker]*life)}
+	g := &l.group
+	g.Workers = workers
+	g.Programs = []core.Program{{Path: self, Args: []string{programOfItsOwn}, Reports: true}}
+	g.QueueLimit = 1 << 30
+	g.Backoff = fork.Backoff{Least: 10 * time.Millisecond, Most: 100 * time.Millisecond}
+	g.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	g.Observe = l.observe
+	g.Handle(hello, core.Handlers{Master: l.onState})
+	g.Handle(state, core.Handlers{Master: l.onState})
+	g.Handle(echoed, core.Handlers{Master: l.onEchoed})
+	ctx, cancel := context.WithCancel(context.Background())
+	say(start)
+	driven := make(chan bool)
+	go func() {
+		defer close(driven)
+		defer cancel()
+		l.drive(ctx)
+	}()
+	err = g.Run(ctx)
+	if err != nil && !l.begun.Load() {
+		fmt.Fprintln(os.Stderr, "told:", err)
+		say(none)
+		os.Exit(refused)
+	}
+	if err != nil || ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, "told:", err)
+		wrong("Run has returned")
+	}
+	<-driven
+	say(none)
+	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
+		wrong("there are children left: %v", err)
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		wrong("%v", err)
+	}
+	fmt.Printf("refused=0 ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d of-files=%d in-worker=%d in-program=%d\n", l.ended,
+		l.reloads, l.unanswered, descriptors(), bytes.Count(maps, []byte("\n")), bytes.Count(maps, []byte(" /")), l.inWorker, l.inProgram)
+}
+
+func (l *leader) observe(e core.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch e.Kind {
+	case core.Started:
+		l.lives[e.Worker] = new(life)
+	case core.Exited:
+		life := l.lives[e.Worker]
+		if e.Asked { // it has got all that was accepted, and so has this process of what it sent
+			l.unanswered += int(life.sent - life.echoed)
+		} else if !life.killed {
+			l.ended++
+		}
+	}
+}
+
+func (l *leader) onState(from *core.Worker, payload []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	life := l.lives[from]
+	life.greeted = true
+	life.descriptors = int(binary.NativeEndian.Uint32(payload))
+}
+
+func (l *leader) onEchoed(from *core.Worker, payload []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	life := l.lives[from]
+	check(payload, life.echoed)
+	if life.echoed++; life.echoed > life.sent {
+		wrong("a message was answered that was not sent")
+	}
+}
+
+// each reports whether there are so many workers, and something is so for all.
+func (l *leader) each(number int, is func(w *core.Worker, life *life) bool) bool {
+	running := l.group.Running()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := len(running) == number
+	for _, w := range running {
+		if life := l.lives[w]; life == nil || !life.greeted || life.killed || !is(w, life) {
+			all = false
+		}
+	}
+	return all
+}
+
+func (l *leader) await(number int, is func(w *core.Worker, life *life) bool) {
+	for !l.each(number, is) {
+		time.Sleep(tick)
+	}
+}
+
+func (l *leader) complete(number int) {
+	l.await(number, func(*core.Worker, *life) bool { return true })
+}
+
+// feed sends the rest of what one worker is to be sent. One that cannot be sent to is about to be replaced.
+func feed(w *core.Worker, life *life, upTo uint32) {
+	for ; life.sent < upTo; life.sent++ {
+		if err := w.Send(numbered, message(life.sent)); errors.Is(err, core.ErrClosed) {
+			return
+		} else if err != nil {
+			wrong("a message is not accepted: %v", err)
+		}
+	}
+}
+
+// drive goes through the life of the group, until it is to stop.
+func (l *leader) drive(ctx context.Context) {
+	l.complete(workers + 1)
+	l.begun.Store(true)
+	say(spawn)
+	if err := l.group.Resize(workers + 1); err != nil {
+		wrong("%v", err)
+	}
+	const all = workers + 2
+	l.complete(all)
+	say(restart)
+	l.each(all, func(w *core.Worker, life *life) bool {
+		life.killed = true
+		_ = syscall.Kill(w.PID(), syscall.SIGKILL)
+		return true
+	})
+	l.complete(all)
+	say(traffic)
+	l.await(all, func(w *core.Worker, life *life) bool {
+		feed(w, life, messages)
+		return life.echoed == messages
+	})
+	say(reload)
+	for l.group.Restart(ctx) != nil {
+		l.reloads++
+		time.Sleep(betweenReplacement)
+	}
+	l.complete(all)
+	l.each(all, func(w *core.Worker, life *life) bool {
+		most := &l.inWorker
+		if w.Program() != nil {
+			most = &l.inProgram
+		}
+		*most = max(*most, life.descriptors)
+		return true
+	})
+	say(stop)
+	l.each(all, func(w *core.Worker, life *life) bool {
+		feed(w, life, lastWords) // which are under way when the workers are asked to end
+		return true
+	})
+}
