@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
@@ -410,12 +409,11 @@ func (s *supervisor) abandon() {
 	s.rolled(ErrClosed)
 }
 
-// await reaps a process that was killed.
+// await reaps a process that was killed. One that another process traces can be reaped when that lets go, mostly at once.
 func (s *supervisor) await(pidfd int) {
-	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 1000)
-		if !errors.Is(err, unix.EINTR) {
-			_, _, _ = s.world.Reap(pidfd)
+	for give := time.Now().Add(time.Second); time.Now().Before(give); time.Sleep(time.Millisecond) {
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 1000)
+		if _, ended, err := s.world.Reap(pidfd); ended || err != nil {
 			return
 		}
 	}

@@ -146,8 +146,11 @@ var refusalsInC = []refusal{
 	{call: "thread", errno: syscall.EAGAIN, in: []phase{start}, fatal: noThread},
 }
 
-// What the runtime of Go says that cannot watch descriptors.
-const noNetpoll = `runtime: (epollcreate|eventfd|epollctl) failed`
+// What the runtime of Go says that cannot watch descriptors, or look at those that every program has.
+const (
+	noNetpoll  = `runtime: (epollcreate|eventfd|epollctl) failed`
+	noStandard = `runtime: unexpected error while checking standard file descriptor`
+)
 
 // refusalsInGo are those for a program on package core. There is no phase fork: Go programs do not.
 var refusalsInGo = []refusal{
@@ -166,7 +169,7 @@ var refusalsInGo = []refusal{
 	{call: "openat", errno: syscall.EMFILE, in: []phase{spawn}, runtime: 1},
 	{call: "openat", errno: syscall.ENFILE, runtime: 1},
 	{call: "fstat", errno: syscall.ENOMEM, in: []phase{spawn}},
-	{call: "fcntl", errno: syscall.EPERM, in: []phase{restart}},
+	{call: "fcntl", errno: syscall.EPERM, in: []phase{restart}, fatal: noStandard},
 	{call: "epoll_create", errno: syscall.EMFILE, in: []phase{start, restart}, fatal: noNetpoll},
 	{call: "epoll_create", errno: syscall.ENFILE, fatal: noNetpoll},
 	{call: "epoll_create", errno: syscall.ENOMEM, fatal: noNetpoll},

@@ -89,9 +89,9 @@ func Start(spec Spec) (Process, error) {
 		return Process{}, fmt.Errorf("spawn: cannot make a socket pair: %w", err)
 	}
 	defer unix.Close(pair[1])
-	p, err := start(&spec, pair[1])
-	if err == nil {
-		err = unix.SetNonblock(pair[0], true)
+	var p Process
+	if err = unix.SetNonblock(pair[0], true); err == nil { // before there is a process that would have to be ended upon a failure
+		p, err = start(&spec, pair[1])
 	}
 	if err != nil {
 		_ = unix.Close(pair[0])
@@ -295,9 +295,10 @@ var (
 type claim struct {
 	Inheritance
 	files  int
-	parent bool // it names the parent of this process
-	socket bool // it names a socket that this process has
-	past   bool // Inherit has been called
+	parent bool  // it names the parent of this process
+	socket bool  // it names a socket that this process has
+	err    error // why that cannot be found out, if so
+	past   bool  // Inherit has been called
 }
 
 // read reads the variable. What makes nobody a worker is left alone: the variable may have been set by accident, by an
@@ -320,7 +321,8 @@ func read() (c claim, worker bool) {
 	c.Heartbeat = time.Duration(heartbeat) * time.Millisecond
 	c.parent = c.Master > 0 && c.Master == unix.Getppid()
 	var stat unix.Stat_t
-	c.socket = unix.Fstat(c.Channel, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFSOCK && stat.Ino == inode
+	c.err = unix.Fstat(c.Channel, &stat)
+	c.socket = c.err == nil && stat.Mode&unix.S_IFMT == unix.S_IFSOCK && stat.Ino == inode
 	// One of both is not enough to work, but to know that this process was not started to be a master.
 	return c, c.parent || c.socket
 }
@@ -348,6 +350,8 @@ func Inherit() (in Inheritance, worker bool, err error) {
 		return Inheritance{}, false, nil
 	case c.past:
 		return Inheritance{}, true, ErrInherited
+	case c.err != nil:
+		return Inheritance{}, true, fmt.Errorf("%w: %w", ErrNoChannel, c.err)
 	case !c.socket:
 		return Inheritance{}, true, ErrNoChannel
 	case !c.parent:
