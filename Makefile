@@ -104,7 +104,7 @@ ctest = $(cgo_env) MLN_LIBDIR=$(abspath $(BUILD))/lib $(GO) test -count=1 -timeo
 
 FAULTS ?= all
 
-faults: lib ## Have the kernel refuse every system call of a group's life, one after another, or any of them for FAULTS=2m; all take a quarter of an hour.
+faults: lib ## Have the kernel refuse every system call of a group's life, one after another, or any of them for FAULTS=2m; all take half an hour.
 	MLN_FAULTS=$(FAULTS) $(ctest) '^TestRefusedCalls$$' -v
 
 SOAKTIME ?= 1m

@@ -24,7 +24,8 @@
 // The other tests of the package check the public headers, the exported symbols, an installation, and the programs of c_examples, as
 // make builds them.
 //
-// TestRefusedCalls has the kernel refuse one system call after another to programs/fault_group.c; all of them with MLN_FAULTS=all, as
+// TestRefusedCalls has the kernel refuse one system call after another to programs/fault_group.c and to its
+// twin in Go, testdata/faultgroup; all of them with MLN_FAULTS=all, as
 // `make faults` does. TestSoak and TestForkStorm run programs for longer than TestPrograms does, as `make soak` and `make storm` ask
 // them to.
 //
