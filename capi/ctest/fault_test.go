@@ -59,7 +59,7 @@ type refusal struct {
 const (
 	noThreadGo = `runtime: failed to create new OS thread`
 	// In words that lines of other processes may come between; and its garbage collector does not look whether it got memory.
-	noMemoryGo = `runtime: (out of memory|cannot allocate memory)|pageAlloc: out of memory|cannot reserve arena virtual address space|` +
+	noMemoryGo = `out of memory|cannot allocate memory|cannot reserve arena virtual address space|` +
 		`failed to reserve page summary memory|(?s)SIGSEGV: segmentation violation.*runtime\.\(\*spanQueue\)`
 	noThread   = `runtime/cgo: pthread_create failed: |runtime/cgo: out of memory in thread_start`
 	noMallocGo = `runtime/cgo: malloc failed: `
