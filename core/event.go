@@ -38,7 +38,8 @@ const (
 	StartFailed = EventKind(fork.StartFailed)
 	// Restarting: another worker will take the place of one that ended, or that could not be started, after a wait.
 	Restarting = EventKind(fork.Restarting)
-	// Draining: the worker was asked to end. It still gets what is queued for it, and what it sends is handled.
+	// Draining: the worker was asked to end. It still gets what is queued for it, unless Err says that it cannot, and what it sends is
+	// handled.
 	Draining = EventKind(fork.Draining)
 	// Unready: the worker was not ready within Group.StartTimeout. It is sent SIGABRT.
 	Unready = EventKind(fork.Unready)
