@@ -45,15 +45,22 @@ const (
 
 // See fault.c.
 const (
-	faultPhase         = 0x6d6c6e00
-	spared, exposed    = 0x80, 0x81
-	none, start        = 0, 1
-	spawn, restart     = 3, 4
-	traffic            = 5
-	reload, stop       = 6, 7
-	tick               = 5 * time.Millisecond
-	programOfItsOwn    = "program"
-	betweenReplacement = 50 * time.Millisecond
+	faultPhase      = 0x6d6c6e00
+	spared, exposed = 0x80, 0x81
+)
+
+// The phases, by their numbers in fault_test.go.
+const (
+	none, start    = 0, 1
+	spawn, restart = 3, 4
+	traffic        = 5
+	reload, stop   = 6, 7
+)
+
+// The pauses between two looks at the group, and between two attempts to replace its workers.
+const (
+	tick     = 5 * time.Millisecond
+	patience = 50 * time.Millisecond
 )
 
 func say(word int) { _ = unix.Prctl(faultPhase+word, 0, 0, 0, 0) }
@@ -171,7 +178,7 @@ func lead() {
 	l := &leader{lives: make(map[*core.Worker]*life)}
 	g := &l.group
 	g.Workers = workers
-	g.Programs = []core.Program{{Path: self, Args: []string{programOfItsOwn}, Reports: true}}
+	g.Programs = []core.Program{{Path: self, Args: []string{"program"}, Reports: true}}
 	g.QueueLimit = 1 << 30
 	g.Backoff = fork.Backoff{Least: 10 * time.Millisecond, Most: 100 * time.Millisecond}
 	g.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -216,6 +223,8 @@ func (l *leader) observe(e core.Event) {
 	switch e.Kind {
 	case core.Started:
 		l.lives[e.Worker] = new(life)
+	case core.Signalled: // everybody here ends when asked to
+		l.ended++
 	case core.Exited:
 		life := l.lives[e.Worker]
 		if e.Asked { // it has got all that was accepted, and so has this process of what it sent
@@ -304,7 +313,7 @@ func (l *leader) drive(ctx context.Context) {
 	say(reload)
 	for l.group.Restart(ctx) != nil {
 		l.reloads++
-		time.Sleep(betweenReplacement)
+		time.Sleep(patience)
 	}
 	l.complete(all)
 	l.each(all, func(w *core.Worker, life *life) bool {
