@@ -162,7 +162,7 @@ var refusalsInGo = []refusal{
 	{call: "socketpair", errno: syscall.ENFILE},
 	{call: "socketpair", errno: syscall.ENOBUFS},
 	{call: "setsockopt", errno: syscall.ENOBUFS, in: []phase{start}},
-	{call: "shutdown", errno: syscall.ENOBUFS, in: []phase{restart, reload, stop}},
+	{call: "shutdown", errno: syscall.ENOBUFS, in: []phase{reload, stop}},
 	{call: "shutdown", errno: syscall.EIO, in: []phase{stop}},
 	{call: "pipe2", errno: syscall.EMFILE, in: []phase{spawn}},
 	{call: "pipe2", errno: syscall.ENFILE},
