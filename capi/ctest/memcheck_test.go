@@ -45,8 +45,9 @@ var underMemcheck = []string{"conf_*.c", "connection_*.c", "eras_*.c", "event_*.
 
 var notUnderMemcheck = []string{
 	// They measure what costs more under valgrind, or wait for a time that is too short there.
-	"event_dispositions.c", "event_idle.c", "event_mixed_busy.c", "event_signal_plain.c", "ipc_backpressure.c", "ipc_cut_off.c",
-	"ipc_last_words.c", "ipc_no_garbage.c", "ipc_public_receive_end.c", "ipc_send_before_watch.c", "ipc_slow_reader.c",
+	"event_dispositions.c", "event_idle.c", "event_mixed_busy.c", "event_signal_plain.c", "habits_seed_plain.c", "habits_today_plain.c",
+	"ipc_backpressure.c", "ipc_cut_off.c", "ipc_last_words.c", "ipc_no_garbage.c", "ipc_public_receive_end.c", "ipc_send_before_watch.c",
+	"ipc_slow_reader.c",
 	// Their workers are killed by Go, with a system call that not every valgrind knows.
 	"ipc_control.c", "ipc_deaf_peer.c", "ipc_malformed.c",
 	// They are done by the program once more, which runs as it is.
