@@ -53,8 +53,8 @@ const (
 	RollFailed = EventKind(fork.RollFailed)
 	// BudgetSpent: workers failed more often than Group.Budget allows. The group ends.
 	BudgetSpent = EventKind(fork.BudgetSpent)
-	// Held: the worker has ended, and another process traces it, which keeps it from being reaped. Nobody takes its place until
-	// that process lets go or ends, and the group does not wait for it when it stops.
+	// Held: the worker has ended, and cannot be reaped, mostly since another process traces it. Nobody takes its place until
+	// it can be, and the group does not wait for it when it stops.
 	Held = EventKind(fork.Held)
 )
 

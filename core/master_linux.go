@@ -49,6 +49,7 @@ type process struct {
 	pidfd      int
 	channel    *channel
 	lost       error // why nothing can be sent to it, if that is so
+	refusal    error // what the kernel says to waiting for it, if it refuses to
 }
 
 func (g *Group) supervise(ctx context.Context) error {
@@ -252,7 +253,9 @@ func (s *supervisor) tell(o *fork.Order, p *process) {
 		s.group.strike(p.Worker)
 		e.Err = p.lost
 	case fork.Held:
-		e.Err = fmt.Errorf("process %d traces it; end that process", fork.Tracer(p.pid))
+		if e.Err = p.refusal; e.Err == nil {
+			e.Err = fmt.Errorf("process %d traces it; end that process", fork.Tracer(p.pid))
+		}
 	case fork.StartFailed:
 		place.err = o.Err
 	case fork.Started:
@@ -363,7 +366,8 @@ func (p *process) exited() {
 	s.group.strike(p.Worker)
 	s.loop.Clear(p.pidfd)
 	status, ended, err := s.world.Reap(p.pidfd)
-	if !ended && err == nil {
+	if !ended && err != unix.EBADF {
+		p.refusal = err
 		if s.machine.Held(p.life) {
 			s.drive()
 			return

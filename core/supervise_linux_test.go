@@ -208,6 +208,50 @@ func TestLastWords(t *testing.T) {
 	}
 }
 
+// That the kernel refuses to wait for a process does not mean that there is none: it is tried again, and told why.
+func TestAWorkerIsReapedAsSoonAsTheKernelLetsIt(t *testing.T) {
+	const refusals = 8 // Held is told after the pauses have become long
+	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	defer stop()
+	world := pretend(t)
+	outside := world.outside()
+	reap, asked := outside.Reap, 0
+	outside.Reap = func(pidfd int) (fork.Status, bool, error) {
+		if asked++; asked <= refusals {
+			return fork.Status{}, false, unix.EINVAL
+		}
+		return reap(pidfd)
+	}
+	var held error
+	var status fork.Status
+	g := Group{Workers: 1, Logger: quiet(), StopTimeout: time.Millisecond}
+	g.Observe = func(e Event) {
+		switch e.Kind {
+		case Started:
+			if held == nil {
+				for pidfd, p := range world.workers {
+					p.status = fork.Status{Known: true, Code: 3}
+					world.end(pidfd)
+				}
+			}
+		case Held:
+			held = e.Err
+		case Exited:
+			if held != nil && status == (fork.Status{}) {
+				status = e.Status
+				stop()
+			}
+		}
+	}
+	g.outside = outside
+	if err := g.Run(ctx); err != nil {
+		t.Errorf("Run returned %v", err)
+	}
+	if !errors.Is(held, unix.EINVAL) || status != (fork.Status{Known: true, Code: 3}) || asked <= refusals {
+		t.Errorf("after %d tries, held because of %v, and then it %v", asked, held, status)
+	}
+}
+
 func TestFailedStartsAreRetriedLaterAndLater(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
