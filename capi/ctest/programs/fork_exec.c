@@ -46,11 +46,13 @@ static int other_descriptor(int channel)
 
 static void look_at_descriptors(struct finding *f, int channel)
 {
-    /* The library opens files for a moment when it is loaded, and this program happens to load it as well. */
-    for (int i = 0; i < 50 && other_descriptor(channel) >= 0; ++i)
+    int other;
+
+    /* The library opens files for a moment some time after it is loaded, and this program happens to load it as well. */
+    for (int i = 0; (other = other_descriptor(channel)) >= 0 && i < 50; ++i)
         sleep_ms(10);
-    if (other_descriptor(channel) >= 0)
-        complain(f, "descriptor %d is open", other_descriptor(channel));
+    if (other >= 0)
+        complain(f, "descriptor %d is open", other);
     for (int fd = 0; fd <= STDERR_FILENO; ++fd)
         if (fcntl(fd, F_GETFD) < 0)
             complain(f, "descriptor %d is closed", fd);
