@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// A bound is what a central row must not go beyond. What is twice as slow as today does; what a busy neighbour costs, on machines of
-// continuous integration, does not, in one of several attempts.
+// A bound is what a central row must not go beyond. What is twice as slow as today, on the machine where it is slowest compared with the
+// floor, does; what a busy neighbour costs, on machines of continuous integration, does not, in one of several attempts.
 type bound struct {
 	scenario, metric string
 	least, most      float64 // the ratio of the C API to the floor; 0: no bound
@@ -16,7 +16,7 @@ type bound struct {
 
 var bounds = []bound{
 	{scenario: "ping 64", metric: "p50", most: 1.7},
-	{scenario: "stream 64", metric: "rate", least: 0.55},
+	{scenario: "stream 64", metric: "rate", least: 0.35},
 	{scenario: "bulk", metric: "rate", least: 0.55},
 	{scenario: "broadcast 4", metric: "p50", most: 2.2},
 	{scenario: "sleepers", metric: "p50", most: 3.2},
