@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -37,12 +38,14 @@ func tracedWorker() error {
 		for give := time.Now().Add(deadline); fork.Tracer(os.Getpid()) == 0 && time.Now().Before(give); {
 			time.Sleep(time.Millisecond)
 		}
+		_ = unix.Tgkill(os.Getpid(), os.Getpid(), unix.SIGURG) // as the runtime does
 		os.Exit(3)
 	}})
 	return g.Run(context.Background())
 }
 
-// tracer traces a process until a file is gone.
+// tracer traces a process until a file is gone. It passes signals on, as what a signal is sent to stops otherwise until its tracer lets go:
+// the runtime sends some to its threads at any time.
 func tracer() error {
 	runtime.LockOSThread()
 	pid, _ := strconv.Atoi(os.Args[len(os.Args)-1])
@@ -50,7 +53,14 @@ func tracer() error {
 		return err
 	}
 	for give := time.Now().Add(2 * deadline); present(os.Getenv("CORE_TEST_FILE")) && time.Now().Before(give); {
-		time.Sleep(time.Millisecond)
+		// Not Wait4, which would reap the process as well.
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WSTOPPED|unix.WNOHANG|unix.WALL, nil)
+		if signal := (*[7]int32)(unsafe.Pointer(&info))[6]; err == nil && info.Signo != 0 {
+			_ = unix.PtraceCont(pid, int(signal))
+		} else {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	return nil
 }

@@ -51,9 +51,13 @@ static void trace(pid_t pid)
 static void be_traced(mln_event_t *ev)
 {
     pid_t self = getpid(), pid;
+    sigset_t all;
     char answer;
 
     close(life[1]);
+    /* A signal would stop what is traced until its tracer lets go, and Go's runtime sends some. */
+    CHECK_INT(sigfillset(&all), 0);
+    CHECK_INT(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
     (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
     CHECK((pid = fork()) >= 0);
     if (pid == 0)
