@@ -240,12 +240,7 @@ func (l *loop) tell(order *fork.Order, w *worker) bool {
 	case fork.Signalled:
 		l.say("does not end; it is sent signal " + name(order.Signal))
 	case fork.Held:
-		if w.refusal != nil {
-			l.say("has ended, but cannot be waited for: " + w.refusal.Error())
-		} else {
-			l.say("has ended, but process " + strconv.Itoa(fork.Tracer(w.pid)) +
-				" traces it and keeps it from being released: end that one")
-		}
+		l.say("has ended, and cannot be reaped: " + fork.WhyHeld(w.pid, w.refusal).Error())
 	case fork.BudgetSpent:
 		l.spent = true
 		budget := l.supervisor.Policy().Budget

@@ -253,9 +253,7 @@ func (s *supervisor) tell(o *fork.Order, p *process) {
 		s.group.strike(p.Worker)
 		e.Err = p.lost
 	case fork.Held:
-		if e.Err = p.refusal; e.Err == nil {
-			e.Err = fmt.Errorf("process %d traces it; end that process", fork.Tracer(p.pid))
-		}
+		e.Err = fork.WhyHeld(p.pid, p.refusal)
 	case fork.StartFailed:
 		place.err = o.Err
 	case fork.Started:

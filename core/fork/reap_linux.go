@@ -1,6 +1,7 @@
 package fork
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"syscall"
@@ -74,6 +75,14 @@ func reapByNumber(pidfd int, refusal unix.Errno) (status Status, ended bool, err
 		}
 		return Status{Known: true, Code: wait.ExitStatus()}, true, nil
 	}
+}
+
+// WhyHeld says why [Reap] does not reap a process that has ended, after what it has returned last.
+func WhyHeld(pid int, err error) error {
+	if err != nil {
+		return fmt.Errorf("the kernel does not let it be waited for: %w", err)
+	}
+	return fmt.Errorf("process %d traces it; end that process", Tracer(pid))
 }
 
 // Tracer returns the pid of the process that traces another one; 0 if there is none, or if it cannot be found out.

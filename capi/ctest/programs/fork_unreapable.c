@@ -109,7 +109,7 @@ static void traced(int argc, char **argv)
         exit(0);
     if (worker == 0)
         return;
-    snprintf(line, sizeof line, "worker %ld (plain) has ended, but process ", (long)worker);
+    snprintf(line, sizeof line, "worker %ld (plain) has ended, and cannot be reaped: process ", (long)worker);
     scratch_expect_part("logs/test.log", line);
     snprintf(line, sizeof line, "worker %ld (plain) ended (its status is unknown: it cannot be reaped, as when another process traces it", (long)worker);
     scratch_expect_part("logs/test.log", line);
