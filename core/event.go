@@ -124,12 +124,17 @@ func (g *Group) report(e Event) {
 		if e.Worker != nil {
 			attrs = append(attrs, slog.Int("pid", e.Worker.pid))
 		}
-		ended := e.Kind == Exited || (e.Kind == BudgetSpent || e.Kind == RollFailed) && e.Worker != nil
-		add(ended, slog.String("status", e.Status.String()))
+		switch final := e.Kind == BudgetSpent || e.Kind == RollFailed; {
+		case e.Kind == Exited, final && e.Worker != nil:
+			attrs = append(attrs, slog.String("status", e.Status.String()))
+		case final && e.Err != nil: // StartFailed has told why
+			attrs = append(attrs, slog.String("status", "could not be started"))
+		default:
+			add(e.Err != nil, slog.Any("error", e.Err))
+		}
 		add(e.Kind == Exited, slog.Duration("lived", e.Lived))
 		add(e.Kind == Restarting, slog.Duration("wait", e.Wait))
 		add(e.Kind == Signalled, slog.String("signal", e.Signal.String()))
-		add(e.Err != nil, slog.Any("error", e.Err))
 		logger.LogAttrs(context.Background(), level, "core: "+e.Kind.String(), attrs...)
 	}
 	if g.Observe != nil {
