@@ -48,9 +48,6 @@ type channel struct {
 	closed    bool
 }
 
-// retryAfter is when the kernel is asked again for what it has refused for want of memory.
-const retryAfter = 20 * time.Millisecond
-
 // scarce reports whether the kernel has refused something for want of memory, which passes, where a lost message does not come back.
 func scarce(err error) bool { return err == unix.ENOBUFS || err == unix.ENOMEM }
 
@@ -134,7 +131,7 @@ func (c *channel) readOnce() bool {
 func (c *channel) pause() {
 	c.paused = true
 	_ = c.engine.loop.Set(c.fd, event.Registration[func()]{Timeout: event.NoTimeout}) // takes no memory
-	c.engine.after(retryAfter, c.unpause)
+	c.engine.after(event.RetryAfter, c.unpause)
 }
 
 func (c *channel) unpause() {
@@ -273,7 +270,7 @@ func (c *channel) writeSoon() {
 		return
 	}
 	c.retrying = true
-	c.engine.after(retryAfter, func() {
+	c.engine.after(event.RetryAfter, func() {
 		c.retrying = false
 		c.write()
 	})
@@ -288,7 +285,7 @@ func (c *channel) undeliverable(err error) {
 		c.deaf(err)
 	case !c.hungUp():
 		c.doubtful = true
-		c.engine.after(retryAfter, func() {
+		c.engine.after(event.RetryAfter, func() {
 			c.doubtful = false
 			if c.closed {
 				return
@@ -359,7 +356,7 @@ func (c *channel) refused(call string) error {
 }
 
 // lastWords handles what a peer that has ended had sent. It reports whether that was all: where the kernel is short of memory the rest
-// is for another call, some time after retryAfter.
+// is for another call, some time after event.RetryAfter.
 func (c *channel) lastWords() (all bool) {
 	if c.closed {
 		return true
@@ -375,15 +372,21 @@ func (c *channel) lastWords() (all bool) {
 	return !c.paused
 }
 
-// hungUp reports whether the other end is closed altogether, and not just for writing.
+// hungUp reports whether the other end is closed altogether, and not just for writing. Where the kernel does not tell, it is taken for
+// closed.
 func (c *channel) hungUp() bool {
 	poll := []unix.PollFd{{Fd: int32(c.fd)}}
-	for {
-		_, err := unix.Poll(poll, 0)
-		if err != unix.EINTR {
+	for range 100 {
+		err := c.refused("poll")
+		if err == nil {
+			_, err = unix.Poll(poll, 0)
+		}
+		if err == nil {
 			return poll[0].Revents&unix.POLLHUP != 0
 		}
+		time.Sleep(time.Millisecond)
 	}
+	return true
 }
 
 func (c *channel) close() {

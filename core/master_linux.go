@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"melon/core/event"
 	"melon/core/fork"
 	"melon/core/internal/world"
 	"melon/core/ipc"
@@ -338,7 +339,7 @@ func (p *process) askToEnd() {
 	switch err := p.channel.endWriting(); {
 	case err == nil:
 	case scarce(err), err == unix.EINTR:
-		s.after(retryAfter, p.askToEnd)
+		s.after(event.RetryAfter, p.askToEnd)
 	default:
 		p.complain("core: a worker cannot be asked to end", err)
 		s.machine.Unreachable(p.life)
@@ -379,7 +380,7 @@ func (p *process) exited() {
 func (p *process) gone(status fork.Status) {
 	s := p.supervisor
 	if !p.channel.lastWords() {
-		s.after(retryAfter, func() { p.gone(status) })
+		s.after(event.RetryAfter, func() { p.gone(status) })
 		return
 	}
 	s.machine.Exited(p.life, status)

@@ -190,6 +190,30 @@ func TestAWaitThatIsRefusedIsTriedAgain(t *testing.T) {
 	}
 }
 
+// A worker that the kernel does not tell for a while whether its master is there does not take it for gone, nor one that is gone for there.
+func TestWhetherTheMasterIsThereIsAskedAgain(t *testing.T) {
+	for _, c := range []struct {
+		calls int64
+		want  fork.Status
+	}{{8, fork.Status{Known: true}}, {always, fork.Status{Known: true, Code: 127}}} {
+		role(t, "refused")
+		t.Setenv("CORE_TEST_REFUSE", fmt.Sprintf("poll %d %d", int(unix.ENOMEM), c.calls))
+		g, begun := core.Group{Workers: 1}, make(chan bool, 1)
+		g.Handle(last, core.Handlers{Master: func(*core.Worker, []byte) { begun <- true }})
+		workers, events, stop := begin(t, &g)
+		if err := workers[0].Send(misbehave, nil); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, begun, "the worker to begin")
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if e := await(t, events, core.Exited); e.Status != c.want {
+			t.Errorf("after %d refusals the worker %v", c.calls, e.Status)
+		}
+	}
+}
+
 // A worker that can be told nothing any more is ended, and the log and those who observe the group are told why.
 func TestAWorkerThatCannotBeSentToIsReplaced(t *testing.T) {
 	for _, what := range []string{"deaf", "refused"} {

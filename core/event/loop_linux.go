@@ -87,11 +87,10 @@ const (
 	timerData = -2
 )
 
-const (
-	batch = 128
-	// When the kernel is asked again for what it had no memory for.
-	retryAfter = 20 * time.Millisecond
-)
+const batch = 128
+
+// RetryAfter is when the kernel is asked again for what it has refused for want of memory.
+const RetryAfter = 20 * time.Millisecond
 
 // New makes a loop. It holds three descriptors, all close-on-exec, until Close.
 func New[T any]() (*Loop[T], error) {

@@ -333,7 +333,7 @@ func (l *Loop[T]) alarmEarlier() {
 
 // askAgain ends the wait that comes in a moment: what the kernel refused, mostly for want of memory, is to be tried again.
 func (l *Loop[T]) askAgain() {
-	soon := l.clock() + int64(retryAfter)
+	soon := l.clock() + int64(RetryAfter)
 	if (l.alarm == 0 || l.alarm > soon) && !l.setTimer(soon) {
 		l.wakeUp()
 	}
