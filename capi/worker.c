@@ -100,6 +100,9 @@ void process_before_fork(void)
         owned[i] = lock_acquire_unless_owned(&process_locks[i]);
     mask_before_fork = mask;
     engine_before_fork(loop_handles_messages());
+    if (engine_withheld() != 0 && launching == NULL) /* else nothing is forked in the end, and that is told */
+        log_line(error, "a process is forked without the message that is being handled, and is killed if it looks at that: %s",
+                 strerror(engine_withheld()));
 }
 
 void process_after_fork_parent(void)
