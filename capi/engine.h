@@ -212,9 +212,10 @@ uint64_t engine_generation(void);
 
 /*
  * Makes sure that a child of this process can have an engine of its own: a copy of the library is loaded for it, and there is
- * address space for a second runtime. 0, or -1 with errno and a line in the log.
+ * address space for a second runtime. 0, or -1 with errno and the cause in words.
  */
-int engine_prepare_fork(void);
+enum { ENGINE_REASON_MAX = 384 };
+int engine_prepare_fork(char reason[ENGINE_REASON_MAX]);
 
 /* Loads that copy now, if it can be had, and not at the first fork: the loader may be busy by then. */
 void engine_expect_forks(void);

@@ -364,29 +364,30 @@ void engine_expect_forks(void)
         (void)load_spare_once(reason);
 }
 
-int engine_prepare_fork(void)
+int engine_prepare_fork(char reason[ENGINE_REASON_MAX])
 {
-    char reason[COPY_REASON_MAX];
-    void *space;
+    char no_copy[COPY_REASON_MAX];
+    int saved;
 
-    if (engine() == NULL)
-        return -1;
-    if (load_spare_once(reason) != 0) {
-        int saved = errno;
-        log_line(error, "cannot fork: a worker needs a copy of libmln.so of its own: %s", reason);
-        errno = saved;
-        return -1;
-    }
-    space = mmap(NULL, RUNTIME_RESERVES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (space == MAP_FAILED) {
-        int saved = errno;
-        log_line(error, "cannot fork: a worker needs %zu MiB of address space beyond this process's (see ulimit -v): %s",
+    if (engine() == NULL) {
+        saved = errno;
+        snprintf(reason, ENGINE_REASON_MAX, "there is no event engine");
+    } else if (load_spare_once(no_copy) != 0) {
+        saved = errno;
+        snprintf(reason, ENGINE_REASON_MAX, "it needs a copy of libmln.so of its own: %s", no_copy);
+    } else {
+        void *space = mmap(NULL, RUNTIME_RESERVES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        if (space != MAP_FAILED) {
+            munmap(space, RUNTIME_RESERVES);
+            return 0;
+        }
+        saved = errno;
+        snprintf(reason, ENGINE_REASON_MAX, "it needs %zu MiB of address space beyond this process's (see ulimit -v): %s",
                  RUNTIME_RESERVES >> 20, strerror(saved));
-        errno = saved;
-        return -1;
     }
-    munmap(space, RUNTIME_RESERVES);
-    return 0;
+    errno = saved;
+    return -1;
 }
 
 int engine_renew(void)

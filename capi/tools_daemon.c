@@ -83,7 +83,9 @@ static int leave_terminal(void)
         log_line(error, "cannot become a daemon: cannot open %s: %s", null_device, strerror(errno));
         return -1;
     }
-    if (engine_prepare_fork() < 0) {
+    char reason[ENGINE_REASON_MAX];
+    if (engine_prepare_fork(reason) < 0) {
+        log_line(error, "cannot become a daemon: %s", reason);
         close(null_fd);
         return -1;
     }

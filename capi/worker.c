@@ -30,9 +30,6 @@
 /* How long a program may take from fork to exec before the master goes on without knowing. */
 enum { EXEC_WAIT_MS = 5000 };
 
-/* Of a start that has failed. */
-static const char tried_later[] = "; it will be tried later";
-
 /* How long workers may take to end when their master has no more use for them. */
 enum { END_WAIT_MS = 1000 };
 
@@ -430,10 +427,11 @@ static int describe_channel(struct launch *launch)
     return 0;
 }
 
-static int prepare(struct launch *launch, const struct worker *w)
+/* 0, or -1 with errno, and the cause in words where that does not tell it. */
+static int prepare(struct launch *launch, const struct worker *w, char reason[ENGINE_REASON_MAX])
 {
     *launch = (struct launch){.executes = w->etype == M_PET_EXE, .pair = {-1, -1}, .status = {-1, -1}};
-    if (launch->executes ? engine() == NULL : engine_prepare_fork() != 0)
+    if (launch->executes ? engine() == NULL : engine_prepare_fork(reason) != 0)
         return -1;
     if (open_launch(launch) != 0 || (launch->channel = channel_new(launch->pair[0])) == NULL)
         goto fail;
@@ -619,8 +617,8 @@ static int settle(struct worker *w, struct launch *launch, pid_t pid)
     return 0;
 }
 
-/* Starts a process for w: 1 in the parent, 0 in a plain worker, -1 with errno. In the child w does not exist any more. */
-static int start(struct worker *w, mln_event_t *ev)
+/* Starts a process for w: 1 in the parent, 0 in a plain worker, -1 as prepare(). In the child w does not exist any more. */
+static int try_to_start(struct worker *w, mln_event_t *ev, char reason[ENGINE_REASON_MAX])
 {
     struct launch launch;
     sigset_t mask;
@@ -628,7 +626,7 @@ static int start(struct worker *w, mln_event_t *ev)
 
     if (ev != NULL && loop_engine(ev) == NULL) /* a child that takes its parent's loop for its own */
         return -1;
-    if (prepare(&launch, w) != 0)
+    if (prepare(&launch, w, reason) != 0)
         return -1;
     process_flush();
     block_signals(&mask);
@@ -662,6 +660,19 @@ static int start(struct worker *w, mln_event_t *ev)
     return 1;
 }
 
+/* Likewise; what cannot be done to whom, why, and whether it will be tried again, is told in the log. */
+static int start(struct worker *w, mln_event_t *ev, const char *what, const char *whom, int again)
+{
+    char reason[ENGINE_REASON_MAX] = "";
+    int result = try_to_start(w, ev, reason), saved = errno;
+
+    if (result < 0)
+        log_line(error, "cannot %s %s: %s%s", what, whom, reason[0] != '\0' ? reason : strerror(saved),
+                 again ? "; it will be tried later" : "");
+    errno = saved;
+    return result;
+}
+
 static int fork_worker(mln_event_t *ev, int keeps_place)
 {
     struct worker *w = new_worker(M_PET_DFL, M_PST_SUP, NULL, 0);
@@ -672,13 +683,11 @@ static int fork_worker(mln_event_t *ev, int keeps_place)
         errno = ENOMEM;
         return -1;
     }
-    if ((result = start(w, ev)) < 0) {
-        saved = errno;
-        log_line(error, "cannot fork a worker: %s%s", strerror(saved), keeps_place ? tried_later : "");
-        if (!keeps_place)
-            drop_worker(w);
-        errno = saved;
-    }
+    result = start(w, ev, "fork", "a worker", keeps_place);
+    saved = errno;
+    if (result < 0 && !keeps_place)
+        drop_worker(w);
+    errno = saved;
     return result;
 }
 
@@ -704,12 +713,11 @@ static int start_new(struct worker *w, mln_event_t *ev, int keeps_place)
 {
     int saved;
 
-    if (start(w, ev) >= 0) {
+    if (start(w, ev, "start", w->args[0], keeps_place) >= 0) {
         log_line(none, "Start process '%s', pid %ld", w->args[0], (long)w->pid);
         return 0;
     }
     saved = errno;
-    log_line(error, "cannot start %s: %s%s", w->args[0], strerror(saved), keeps_place ? tried_later : "");
     if (!w->owns_strings)
         w->args = NULL; /* stays the caller's */
     if (!keeps_place)
@@ -744,7 +752,7 @@ int worker_start_program(enum proc_state_type stype, mln_s8ptr_t *args, mln_u32_
 void worker_start_again(mln_event_t *ev, struct worker *w)
 {
     const struct engine_table *go;
-    int result = start(w, ev);
+    int result = start(w, ev, "start", "a worker again", 1);
 
     if (result == 0)
         return; /* the child */
@@ -752,7 +760,6 @@ void worker_start_again(mln_event_t *ev, struct worker *w)
         log_line(report, "worker %ld takes its place", (long)w->pid);
         return;
     }
-    log_line(error, "cannot start a worker again: %s%s", strerror(errno), tried_later);
     if ((go = loop_engine(ev)) != NULL)
         go->worker_retry(ev->handle, (uintptr_t)w, role_of(w));
 }

@@ -20,7 +20,7 @@ func TestHosts(t *testing.T) {
 	if err := compile(group, []string{filepath.Join(programs, "fault_group.c")}, libraryFlags(t)...); err != nil {
 		t.Fatal(err)
 	}
-	const unusable = "cannot fork: a worker needs a copy of libmln.so of its own: neither a memory file nor a temporary file can hold one"
+	const unusable = "cannot fork a worker: it needs a copy of libmln.so of its own: neither a memory file nor a temporary file can hold one"
 	for _, c := range []struct {
 		name string
 		lack []string
