@@ -417,8 +417,6 @@ const (
 	// mappingsMore is how many mappings more than usual the master may have: a thread or two of the runtime of Go, of which each has
 	// four, and the allocators of the C library and of Go, which move.
 	mappingsMore = 16
-	// linesMost is how many lines of the log may tell one cause: those of the process in which a call failed and of its master.
-	linesMost = 3
 	// exitRuntime and exitAborted are how the runtime of Go ends a process that cannot go on, exitLoader how the dynamic loader does.
 	exitRuntime, exitAborted, exitLoader = 2, 128 + 6, 127
 )
@@ -455,7 +453,7 @@ func (r *faultRun) do(t *testing.T, f *faults) {
 		r.err = errors.New(wrongLine.FindString(r.output))
 	case len(result.Survivors) > 0:
 		r.err = result.verdict(result.Exit, faultDeadline)
-	case len(lines) > linesMost:
+	case len(lines) > 1:
 		r.err = fmt.Errorf("the log tells the cause %d times:\n\t%s", len(lines), strings.Join(lines, "\n\t"))
 	case result.Exit == groupRefused && r.phase == start && r.number > 0:
 		if !said {
