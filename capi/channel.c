@@ -782,6 +782,70 @@ void channel_deliver(mln_event_t *ev, uint64_t generation)
     step->count = 0;
 }
 
+/* ---- receiving without the engine ---- */
+
+enum { DIRECT_EVENTS_MAX = 64 };
+
+static struct direct *direct_of(struct step *step, const struct epoll_event *event)
+{
+    struct direct *direct = &step->direct[(uint32_t)event->data.fd % STEP_DIRECT_MAX];
+
+    if (event->events != EPOLLIN || __atomic_load_n(&direct->data, __ATOMIC_ACQUIRE) != event->data.u64)
+        return NULL;
+    return direct;
+}
+
+/* Receives what has come, and delivers it if it is one message. Returns whether it was; otherwise the channel is the engine's again. */
+static int receive_directly(mln_event_t *ev, struct direct *direct, int fd, uint64_t generation)
+{
+    struct step *step = &ev->step;
+    struct frame frame = {.data = (uintptr_t)step->message + HEADER_SIZE};
+    ssize_t n = recv(fd, step->message, sizeof step->message, MSG_DONTWAIT);
+    uint32_t counted = 0;
+
+    if (n >= HEADER_SIZE) {
+        memcpy(&counted, step->message, sizeof counted);
+        memcpy(&frame.type, step->message + sizeof counted, sizeof frame.type);
+        frame.length = (uint32_t)n - HEADER_SIZE;
+    }
+    if (n < HEADER_SIZE || counted != sizeof frame.type + frame.length || frame.length > step->direct_limit) {
+        if (n > 0) {
+            step->arrived = (int32_t)n;
+            step->arrived_from = direct->channel;
+        }
+        __atomic_store_n(&direct->data, 0, __ATOMIC_RELEASE);
+        return 0;
+    }
+    ev->sender = (mln_fork_t *)direct->channel;
+    ev->next_frame = 0;
+    step->kind = STEP_NONE;
+    step->frames[0] = frame;
+    step->count = 1;
+    channel_deliver(ev, generation);
+    return 1;
+}
+
+int channel_receive_directly(mln_event_t *ev, uint64_t generation)
+{
+    struct step *step = &ev->step;
+    struct epoll_event events[DIRECT_EVENTS_MAX]; /* a dispatch in a handler brings others */
+    struct direct *direct;
+    int n = step->collected;
+
+    if (n == 0 || n > DIRECT_EVENTS_MAX || step->handling != 0 || ev->sender != NULL)
+        return 0;
+    for (int i = 0; i < n; ++i)
+        if (direct_of(step, &step->events[i]) == NULL)
+            return 0;
+    memcpy(events, step->events, (size_t)n * sizeof *events);
+    step->collected = 0;
+    /* Those that are left, because of what handlers have done, the kernel reports once more. */
+    for (int i = 0; i < n && !loop_finished(ev, generation); ++i)
+        if ((direct = direct_of(step, &events[i])) != NULL && !receive_directly(ev, direct, events[i].data.fd, generation))
+            return 0;
+    return 1;
+}
+
 /* ---- how this process is ---- */
 
 /* How often a worker gives a sign of life in the time after which it would be taken for hung. */

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -58,13 +59,7 @@ func engineChannelAttach(handle C.int64_t, fd C.int, c, worker C.uintptr_t, rest
 	}
 	l.channels[uintptr(c)] = ch
 	if size > 0 {
-		for in := unsafe.Slice((*byte)(rest), int(size)); len(in) > 0; {
-			n := copy(ch.inbox.Space(), in)
-			ch.inbox.Added(n)
-			in = in[n:]
-		}
-		ch.pin()
-		ch.enqueue()
+		ch.put(unsafe.Slice((*byte)(rest), int(size)))
 		l.busy()
 	}
 	return 0
@@ -77,6 +72,7 @@ func engineChannelDetach(handle C.int64_t, fd C.int, c C.uintptr_t, frame C.uint
 	room(false)
 	l := loopOf(handle)
 	l.settle()
+	l.takeBack(int(fd))
 	l.Clear(int(fd))
 	ch := l.channels[uintptr(c)]
 	if ch == nil {
@@ -106,10 +102,13 @@ func discard(memory []byte) {
 func (ch *channel) rest(frame C.uint32_t) []byte {
 	var left []byte
 	if step := ch.loop.step; frame < step.count {
-		memory := ch.inbox.Memory()
-		base := C.uintptr_t(uintptr(unsafe.Pointer(unsafe.SliceData(memory))))
-		for _, f := range step.frames[frame:step.count] {
-			left = ipc.AppendFrame(left, uint32(f._type), memory[f.data-base:][:f.length])
+		for _, memory := range [][]byte{ch.inbox.Memory(), message(step, len(step.message))} {
+			base := C.uintptr_t(uintptr(unsafe.Pointer(unsafe.SliceData(memory))))
+			for _, f := range step.frames[frame:step.count] {
+				if from := f.data - base; from < C.uintptr_t(len(memory)) {
+					left = ipc.AppendFrame(left, uint32(f._type), memory[from:][:f.length])
+				}
+			}
 		}
 	}
 	return append(left, ch.inbox.Bytes()...)
@@ -143,9 +142,60 @@ func engineChannelReceive(handle C.int64_t, fd C.int, c C.uintptr_t) {
 	}
 }
 
-// settle notes how far out the messages of the last step were delivered. One that arrived in a dispatch inside a handler is delivered
-// after that handler has returned if the inner dispatch was broken before.
+// leave leaves the next message to the C side if that is all that there is to a channel: it needs no engine where it comes whole and
+// alone. Of anything else, take takes over what was received.
+func (ch *channel) leave() {
+	t, data, plain := ch.loop.Plain(ch.fd)
+	if !plain || t.channel != ch || ch.inbox.Buffered() > 0 || ch.supervised() {
+		return
+	}
+	step := ch.loop.step
+	step.direct_limit = C.uint64_t(ch.inbox.MaxPayload)
+	direct := &step.direct[ch.fd%len(step.direct)]
+	direct.channel = C.uintptr_t(ch.c)
+	atomic.StoreUint64((*uint64)(&direct.data), data)
+}
+
+// takeBack has the engine receive what comes next on a channel.
+func (l *loop) takeBack(fd int) {
+	if fd >= 0 {
+		atomic.StoreUint64((*uint64)(&l.step.direct[fd%len(l.step.direct)].data), 0)
+	}
+}
+
+// take takes over what the C side has received, and has not delivered.
+func (l *loop) take() {
+	n := int(l.step.arrived)
+	if l.step.arrived = 0; n == 0 {
+		return
+	}
+	if ch := l.channels[uintptr(l.step.arrived_from)]; ch != nil {
+		ch.keep()
+		ch.received += n
+		ch.put(message(l.step, n))
+	}
+}
+
+// message is the memory for messages that the C side receives.
+func message(step *C.struct_step, n int) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(&step.message[0])), n)
+}
+
+// put adds bytes to those that have come.
+func (ch *channel) put(in []byte) {
+	for len(in) > 0 {
+		n := copy(ch.inbox.Space(), in)
+		ch.inbox.Added(n)
+		in = in[n:]
+	}
+	ch.pin()
+	ch.enqueue()
+}
+
+// settle takes over what is the engine's, and notes how far out the messages of the last step were delivered. One that arrived in a
+// dispatch inside a handler is delivered after that handler has returned if the inner dispatch was broken before.
 func (l *loop) settle() {
+	l.take()
 	if l.step.kind != C.STEP_FRAMES {
 		return
 	}
@@ -286,6 +336,8 @@ func (ch *channel) frames() bool {
 		step.outermost = step.handling
 		if n == len(step.frames) || ch.more || ch.broken != nil {
 			ch.enqueue()
+		} else if n == 1 {
+			ch.leave()
 		}
 		return true
 	case ch.broken != nil:
@@ -297,17 +349,22 @@ func (ch *channel) frames() bool {
 
 // control takes what a worker says of itself, if workers are to do so: else the type is the program's own like any other.
 func (ch *channel) control(payload []byte) bool {
-	w := ch.loop.workers[ch.worker]
-	if w == nil {
-		return false
-	}
-	if policy := ch.loop.supervisor.Policy(); policy.StartTimeout == 0 && policy.Heartbeat == 0 {
+	if !ch.supervised() {
 		return false
 	}
 	if len(payload) == 1 && payload[0] == ipc.ControlReady {
-		ch.loop.supervisor.Ready(w.life)
+		ch.loop.supervisor.Ready(ch.loop.workers[ch.worker].life)
 	}
 	return true
+}
+
+// supervised reports whether a worker is to say something of itself.
+func (ch *channel) supervised() bool {
+	if ch.loop.workers[ch.worker] == nil {
+		return false
+	}
+	policy := ch.loop.supervisor.Policy()
+	return policy.StartTimeout != 0 || policy.Heartbeat != 0
 }
 
 // pending reports whether something has come that was not read yet.

@@ -59,6 +59,8 @@ void channel_set_queue_limit(mln_size_t bytes);
 
 /* Steps of the dispatch loop; see enum step_kind. */
 void channel_deliver(mln_event_t *ev, uint64_t generation);
+/* After a wait. Returns whether all that came were messages which needed no engine. They are delivered, and this may be another process. */
+int channel_receive_directly(mln_event_t *ev, uint64_t generation);
 void channel_writable(mln_event_t *ev, mln_fork_t *f);
 void channel_closed(mln_event_t *ev, mln_fork_t *f, const char *cause);
 

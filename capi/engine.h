@@ -58,10 +58,22 @@ struct call {
     int32_t fd;
 };
 
+/*
+ * A channel of which the next message may be received and delivered without the engine, if it comes whole and alone: `data` is what epoll
+ * reports when it can be read, 0 where there is no such channel. Atomic.
+ */
+struct direct {
+    uint64_t data;
+    uintptr_t channel;
+};
+
 /* How many descriptors a loop has for itself. */
 enum { ENGINE_LOOP_DESCRIPTORS = 3 };
 
 enum { STEP_FRAMES_MAX = 256, STEP_EVENTS_MAX = 128, STEP_TEXT_MAX = 240 };
+
+/* Of messages without the engine: how many channels, by descriptor, and how many bytes with the header. */
+enum { STEP_DIRECT_MAX = 256, STEP_MESSAGE_MAX = 4096 };
 
 /* What passes between a loop's C side and its Go side; one a loop, in C memory. */
 struct step {
@@ -74,6 +86,8 @@ struct step {
     int32_t rounds;    /* return after each wait, with STEP_NONE, for the callback's sake */
     int32_t handling;  /* how many handlers of messages are running: theirs stay valid whatever is read meanwhile */
     int32_t outermost; /* the least `handling` with which one of `frames` was delivered */
+    int32_t arrived;   /* how many bytes of `message` are the engine's to take over, which were received from `arrived_from` */
+    uintptr_t arrived_from;
     /* out */
     int32_t kind;      /* enum step_kind */
     int32_t waited;    /* this call has waited: a new iteration begins */
@@ -91,6 +105,9 @@ struct step {
     /* How many of `calls` were taken, and, from bit 32 on, how many may be: fewer than offered where some were withdrawn. Atomic. */
     uint64_t batch;
     struct call calls[STEP_EVENTS_MAX];
+    struct direct direct[STEP_DIRECT_MAX];
+    uint64_t direct_limit; /* of the payload */
+    char message[STEP_MESSAGE_MAX]; /* after a number of 64 bits: aligned to 8 bytes */
     char text[STEP_TEXT_MAX];
     struct frame frames[STEP_FRAMES_MAX];
     struct epoll_event events[STEP_EVENTS_MAX];

@@ -365,14 +365,17 @@ static void wait_outside(mln_event_t *ev)
  * Waits after a step with which the engine allowed it: that saves a call of the engine. From the moment at which `sleeping`
  * is set, whoever has something for the loop wakes it.
  */
-static void wait_at_once(mln_event_t *ev)
+static void wait_at_once(mln_event_t *ev, uint64_t generation)
 {
-    ev->step.may_wait = 0;
     __atomic_store_n(&ev->step.sleeping, 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&ev->step.pending, __ATOMIC_SEQ_CST))
+    if (__atomic_load_n(&ev->step.pending, __ATOMIC_SEQ_CST)) {
         __atomic_store_n(&ev->step.sleeping, 0, __ATOMIC_SEQ_CST);
-    else
+    } else {
         wait_outside(ev);
+        if (channel_receive_directly(ev, generation))
+            return;
+    }
+    ev->step.may_wait = 0;
 }
 
 /* The callback and its data are read together: another thread may be setting both. */
@@ -525,7 +528,9 @@ static void run(mln_event_t *ev, const struct engine_table *go, uint64_t generat
                 return;
         } else if (may_wait(step) && !has_callback(ev)) {
             waited = 1;
-            wait_at_once(ev);
+            wait_at_once(ev, generation);
+            if (generation != engine_generation())
+                return;
         } else {
             go->loop_next(ev->handle);
             if (step->poller)

@@ -236,6 +236,7 @@ func (l *loop) say(text string) {
 //export engineFDSet
 func engineFDSet(handle C.int64_t, fd C.int, in *C.struct_interest) C.int {
 	room(false)
+	loopOf(handle).takeBack(int(fd))
 	timeout := event.NoTimeout
 	switch {
 	case in.timeout >= 0:
@@ -268,7 +269,9 @@ func engineFDKnown(handle C.int64_t, fd C.int) C.int {
 //export engineFDClear
 func engineFDClear(handle C.int64_t, fd C.int) C.int {
 	room(false)
-	loopOf(handle).Clear(int(fd))
+	l := loopOf(handle)
+	l.takeBack(int(fd))
+	l.Clear(int(fd))
 	return 0
 }
 
@@ -277,7 +280,9 @@ func engineFDClear(handle C.int64_t, fd C.int) C.int {
 //export engineFDOnTimeout
 func engineFDOnTimeout(handle C.int64_t, fd C.int, fn, data C.uintptr_t) C.int {
 	room(false)
-	loopOf(handle).OnTimeout(int(fd), target{fn: uintptr(fn), data: uintptr(data)})
+	l := loopOf(handle)
+	l.takeBack(int(fd))
+	l.OnTimeout(int(fd), target{fn: uintptr(fn), data: uintptr(data)})
 	return 0
 }
 

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"encoding/binary"
 	"errors"
 	"slices"
 	"sync"
@@ -238,6 +239,21 @@ func (l *Loop[T]) Set(fd int, r Registration[T]) error {
 		l.timeouts.remove(&d.deadline)
 	}
 	return nil
+}
+
+// Plain reports whether fd is registered for nothing but to be read, again and again and without a deadline; if so, for which target,
+// and by which data the kernel reports it: whoever waits outside may read by itself then, as long as the registration stands.
+func (l *Loop[T]) Plain(fd int) (target T, data uint64, plain bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.lookup(fd)
+	if d == nil || d.armed != Read || d.oneShot != 0 || d.always || d.deadline.queued() {
+		return target, 0, false
+	}
+	var bytes [8]byte
+	binary.NativeEndian.PutUint32(bytes[:], uint32(d.fd))
+	binary.NativeEndian.PutUint32(bytes[4:], uint32(d.round))
+	return d.targets[0], binary.NativeEndian.Uint64(bytes[:]), true
 }
 
 // doubt is for a descriptor that is set anew, without Clear: it may have been closed and its number used again, and then

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -486,5 +487,48 @@ func TestPending(t *testing.T) {
 	round(l, nil)
 	if l.Pending() {
 		t.Error("a timer that has not expired is pending")
+	}
+}
+
+// What may be read without the loop is what is registered for nothing else, and the kernel reports it by the data that are told.
+func TestPlain(t *testing.T) {
+	limit(t)
+	l := newLoop(t)
+	a, b := pair(t)
+	plain := Registration[string]{Directions: Read, Timeout: NoTimeout, Target: "read"}
+	for _, c := range []struct {
+		what   string
+		change func(r *Registration[string])
+	}{
+		{"that is written", func(r *Registration[string]) { r.Directions = Write }},
+		{"that is read and written", func(r *Registration[string]) { r.Directions |= Write }},
+		{"that is read once", func(r *Registration[string]) { r.OneShot = true }},
+		{"with a deadline", func(r *Registration[string]) { r.Timeout = time.Hour }},
+	} {
+		other := plain
+		c.change(&other)
+		if _, _, ok := l.Plain(a); ok {
+			t.Error("one that is not registered is plain")
+		}
+		for _, r := range []Registration[string]{plain, other, plain} {
+			if err := l.Set(a, r); err != nil {
+				t.Fatal(err)
+			}
+			target, data, ok := l.Plain(a)
+			if ok != (r == plain) || ok && target != "read" {
+				t.Errorf("with one %s, %+v is plain: %t, %q", c.what, r, ok, target)
+			}
+			if !ok {
+				continue
+			}
+			write(t, b)
+			if n, errno := l.enter(-1); n != 1 || errno != 0 || *(*uint64)(unsafe.Pointer(&l.buffer[0].Fd)) != data {
+				t.Errorf("%d events, %v: %+v is not %#x", n, errno, l.buffer[0], data)
+			}
+			if _, err := unix.Read(a, make([]byte, 10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.Clear(a)
 	}
 }

@@ -2,9 +2,9 @@
  * What the keys worker_* of the configuration ask for: workers that are not ready in time, or hang, are ended with a core
  * dump's signal and replaced, healthy ones are left alone, and too many failures end the group.
  */
-#include "check.h"
+#include "ipc.h"
+
 #include "framework.h"
-#include "mln_fork.h"
 #include "processes.h"
 #include "scratch.h"
 
@@ -43,7 +43,7 @@ static void on_hello(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, voi
         mln_event_break_set(ev); /* the second worker: the first never came so far */
     } else if (is("hung") && hellos == 1) {
         CHECK_INT(mln_ipc_master_send_prepare(ev, HANG, NULL, 0, f), 0);
-    } else { /* it is healthy and idle from now on */
+    } else if (!is("talking") || hellos == 1) { /* it is healthy, and idle from now on */
         if (is("stopped")) {
             const char *const words[] = {"continue", NULL};
 
@@ -81,6 +81,19 @@ static int prepare(void)
     return 0;
 }
 
+/* Every message is a sign of life, whoever receives it in the master. */
+__attribute__((noreturn)) static void talk(void)
+{
+    int fd = mln_fork_master_connection_get()->sockfd;
+    char byte;
+
+    while (recv(fd, &byte, 1, MSG_DONTWAIT) < 0) {
+        write_frame(fd, HELLO, NULL, 0);
+        sleep_ms(TIMEOUT_MS / 8);
+    }
+    _exit(0);
+}
+
 static void in_worker(mln_event_t *ev)
 {
     const struct rlimit no_core = {0, 0};
@@ -92,6 +105,8 @@ static void in_worker(mln_event_t *ev)
     if (is("unready") && number == 1)
         for (;;)
             pause();
+    if (is("talking"))
+        talk();
     CHECK_INT(mln_ipc_worker_send_prepare(ev, HELLO, NULL, 0), 0);
 }
 
@@ -136,6 +151,7 @@ int main(int argc, char *argv[])
     run_self("unready");
     run_self("hung");
     run_self("healthy");
+    run_self("talking");
     run_self("stopped");
     run_self("limit");
     return 0;

@@ -6,7 +6,7 @@
 #include "processes.h"
 #include "scratch.h"
 
-enum { WORD = 2000 };
+enum { WORD = 2000, WORDS = 5 };
 
 static uint32_t most; /* as configured */
 static char *payload; /* one byte more than that */
@@ -14,7 +14,10 @@ static int echoes;
 
 static int peer(int fd)
 {
-    write_frame(fd, WORD, payload, most);
+    for (int i = 0; i < WORDS; ++i) {
+        write_frame(fd, WORD, payload, most);
+        await_read(fd);
+    }
     write_frame(fd, WORD, payload, most + 1);
     await_end(fd);
     return 0;
@@ -67,12 +70,12 @@ static void run(const char *bytes)
     if (most <= 1000) {
         (void)start_peer(ev, bytes);
         look(ev, NULL);
-        for (long long end = now_ms() + 10000; worker_count(ev) > 1 || echoes < 2;) {
+        for (long long end = now_ms() + 10000; worker_count(ev) > 1 || echoes < 1 + WORDS;) {
             CHECK(now_ms() < end);
             mln_event_break_reset(ev);
             dispatch(ev, NULL);
         }
-        CHECK_INT(echoes, 2);
+        CHECK_INT(echoes, 1 + WORDS);
         snprintf(text, sizeof text, "it announces a payload of %u bytes, the limit is %u", most + 1, most);
         scratch_expect_part(log, text);
     }
