@@ -46,6 +46,7 @@ type Loop[T any] struct {
 	alarm    int64 // deadline for which the timerfd is armed; 0: it is not
 
 	before  func() bool
+	ghosts  int // waits in succession that have brought something of a descriptor that is not registered
 	refused int // how often in succession it did not allow a wait
 	err     error
 	broken  atomic.Bool
@@ -90,6 +91,10 @@ const (
 
 const batch = 128
 
+// mostGhosts is how many waits in succession may report what is not registered any more: once may be another thread's doing, which has
+// removed it after the wait.
+const mostGhosts = 3
+
 // RetryAfter is when the kernel is asked again for what it has refused for want of memory.
 const RetryAfter = 20 * time.Millisecond
 
@@ -113,14 +118,46 @@ func (l *Loop[T]) open() (err error) {
 	if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return err
 	}
-	// Edge-triggered: every write and every expiry is one event, and nothing has to be read to silence it.
+	return l.addSpecial(l.epoll)
+}
+
+// addSpecial adds the loop's own descriptors. Edge-triggered: every write and every expiry is one event, and nothing has to be read to
+// silence it.
+func (l *Loop[T]) addSpecial(epoll int) error {
 	for _, special := range [...]struct{ fd, data int }{{l.wake, wakeData}, {l.timer, timerData}} {
 		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(special.data)}
-		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, special.fd, &event); err != nil {
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, special.fd, &event); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// exorcise gets rid of ghosts: the kernel goes on reporting a descriptor that was closed without Clear for as long as another one of this
+// process or of a child refers to the same open file, and it can be removed by nobody. So a new epoll instance takes the place of
+// the old one. Where there can be none now, the next ghost has it tried again.
+func (l *Loop[T]) exorcise() {
+	l.ghosts = 0
+	fresh, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fresh)
+	if l.addSpecial(fresh) != nil {
+		return
+	}
+	for _, d := range l.table {
+		if d == nil || d.kernel == 0 {
+			continue
+		}
+		event := unix.EpollEvent{Events: d.kernel, Fd: int32(d.fd), Pad: int32(d.round)}
+		// One that is not open, or now is what epoll cannot watch, was closed without Clear, too: nothing can be reported for it.
+		err := unix.EpollCtl(fresh, unix.EPOLL_CTL_ADD, d.fd, &event)
+		if err != nil && err != unix.EBADF && err != unix.EPERM {
+			return
+		}
+	}
+	_ = unix.Dup3(fresh, l.epoll, unix.O_CLOEXEC)
 }
 
 // Close releases the loop's own descriptors. It closes none that was registered. A wait that Next is in ends; an owner

@@ -275,6 +275,7 @@ func (l *Loop[T]) Collect(n int) {
 // collect queues what the kernel reported, and reports whether somebody called Wake.
 func (l *Loop[T]) collect(n int) (woken bool) {
 	l.now = l.clock()
+	ghosts := 0
 	for i := range l.buffer[:n] {
 		event := &l.buffer[i]
 		switch event.Fd {
@@ -287,11 +288,15 @@ func (l *Loop[T]) collect(n int) (woken bool) {
 		}
 		d := l.lookup(int(event.Fd))
 		if d == nil || int32(d.round) != event.Pad {
+			ghosts = l.ghosts + 1
 			continue // of an earlier registration of the same number
 		}
 		// Any activity ends the deadline, before handlers run.
 		l.timeouts.remove(&d.deadline)
 		l.ready = append(l.ready, occurrence[T]{descriptor: d, events: event.Events})
+	}
+	if l.ghosts = ghosts; ghosts > mostGhosts {
+		l.exorcise()
 	}
 	for _, d := range l.always {
 		if d.armed&(Read|Write) != 0 {

@@ -532,3 +532,45 @@ func TestPlain(t *testing.T) {
 		l.Clear(a)
 	}
 }
+
+// A descriptor that is closed without Clear is reported for ever where another one, say of a child, refers to the same open file. That
+// is not looked at for ever, and all others are watched as before.
+func TestClosedButOpenElsewhere(t *testing.T) {
+	limit(t)
+	l := newLoop(t)
+	a, b := pair(t)
+	other, peer := pair(t)
+	elsewhere, err := unix.Dup(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own(t, elsewhere)
+	for fd, target := range map[int]string{a: "closed", other: "other"} {
+		if err := l.Set(fd, Registration[string]{Directions: Read, Timeout: NoTimeout, Target: target}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shut(t, a)
+	l.Clear(a)
+	write(t, b)
+	write(t, peer)
+	for range 2 * mostGhosts {
+		if got := round(l, nil); len(got) != 1 || got[0].Target != "other" {
+			t.Fatalf("what came is %v", got)
+		}
+	}
+	if n, errno := l.enter(0); n != 1 || errno != 0 || l.buffer[0].Fd != int32(other) {
+		t.Errorf("the kernel reports %d events, %v, the first of %d, and only %d is registered", n, errno, l.buffer[0].Fd, other)
+	}
+	if _, err := unix.Read(other, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	l.After(0, "timer")
+	if e := await(l, Park); e.Target != "timer" {
+		t.Errorf("%+v came, and not the timer", e)
+	}
+	l.Wake()
+	if outcome := l.Next(&Event[string]{}, Park); outcome != Interrupted {
+		t.Errorf("Next returns %v after Wake", outcome)
+	}
+}
