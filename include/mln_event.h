@@ -3,8 +3,12 @@
  * The event loop: descriptors, timers, signals and a callback, on one thread.
  *
  * A loop is level-triggered. Handlers run inside mln_event_dispatch(), on the thread that called it, with nothing of the
- * engine below them on the stack: they may fork, longjmp or throw. Any function of this header may be called from any
- * handler, on any descriptor, the one at hand included. An idle loop sleeps; nothing wakes it but what it waits for.
+ * engine below them on the stack: they may fork, longjmp or throw. They must not end their thread (pthread_exit): the loop
+ * would be its for ever. Any function of this header may be called from any handler, on any descriptor, the one at hand
+ * included. An idle loop sleeps; nothing wakes it but what it waits for.
+ *
+ * Clear a descriptor before you close it. The kernel goes on reporting one that was closed first as long as a child, or
+ * another descriptor, refers to the same open file; the loop gets rid of that, at the price of a registration of all others.
  *
  * A loop belongs to the process that made it. In a child, after a fork, it can only be freed: every other call on it
  * returns -1 (or NULL) with errno ESTALE and does nothing.
