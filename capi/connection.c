@@ -186,13 +186,21 @@ static bool would_block(void)
     return errno == EAGAIN || errno == EWOULDBLOCK;
 }
 
-static ssize_t write_vectors(int fd, struct iovec *vectors, size_t count, bool quiet)
+/* What is in one piece costs the kernel less than a vector of it. */
+static ssize_t send_vectors(int fd, struct iovec *vectors, size_t count)
 {
     struct msghdr message = {.msg_iov = vectors, .msg_iovlen = count};
+
+    return count == 1 ? send(fd, vectors->iov_base, vectors->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
+                      : sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static ssize_t write_vectors(int fd, struct iovec *vectors, size_t count, bool quiet)
+{
     ssize_t n;
 
     do {
-        n = quiet ? sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) : writev(fd, vectors, (int)count);
+        n = quiet ? send_vectors(fd, vectors, count) : writev(fd, vectors, (int)count);
     } while (n == -1 && errno == EINTR);
     return n;
 }

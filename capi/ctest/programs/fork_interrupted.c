@@ -5,21 +5,21 @@
 #include "ipc.h"
 #include "processes.h"
 
-#include <sys/syscall.h>
+#include <sys/socket.h>
 
 enum { NUMBER = 2000, MESSAGES = 50, FINE = 7 };
 
 static pid_t child;
 static int interrupt_next, forks;
 
-/* What the library sends with, which holds its locks meanwhile. */
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+/* What the library sends so little with, which holds its locks meanwhile. */
+ssize_t send(int fd, const void *bytes, size_t size, int flags)
 {
     if (interrupt_next && getpid() == gettid()) {
         interrupt_next = 0;
         raise(SIGUSR1);
     }
-    return syscall(SYS_sendmsg, fd, message, flags);
+    return sendto(fd, bytes, size, flags, NULL, 0);
 }
 
 /* The child goes on with the library, in as far as it is not in the middle of what was interrupted. */
