@@ -186,7 +186,7 @@ func (l *loop) obey() bool {
 		case fork.Drain:
 			return l.stepFor(C.STEP_DRAIN, w)
 		case fork.Kill:
-			err := unix.PidfdSendSignal(w.pidfd, order.Signal, nil, 0)
+			err := fork.Send(w.pidfd, order.Signal)
 			if err != nil && err != unix.ESRCH && err != unix.EBADF { // which is what says that it has ended meanwhile
 				return l.refused(order.Signal, err, w)
 			}

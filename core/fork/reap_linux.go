@@ -54,7 +54,7 @@ func Reap(pidfd int) (status Status, ended bool, err error) {
 
 // reapByNumber is for kernels, and filters of system calls, that do not let a child be waited for by its pidfd.
 func reapByNumber(pidfd int, refusal unix.Errno) (status Status, ended bool, err error) {
-	pid := numberIn("/proc/self/fdinfo/"+strconv.Itoa(pidfd), "Pid")
+	pid := pidOf(pidfd)
 	if pid <= 0 {
 		return Status{}, false, refusal
 	}
@@ -84,6 +84,22 @@ func WhyHeld(pid int, err error) error {
 	}
 	return fmt.Errorf("process %d traces it; end that process", Tracer(pid))
 }
+
+// Send sends a signal to the child behind pidfd. Where the kernel, or a filter of system calls, does not know how to, it is sent by the
+// child's number, which nobody else has for as long as the child was not reaped.
+func Send(pidfd int, signal syscall.Signal) error {
+	err := unix.PidfdSendSignal(pidfd, signal, nil, 0)
+	if err != unix.ENOSYS {
+		return err
+	}
+	if pid := pidOf(pidfd); pid > 0 {
+		return unix.Kill(pid, signal)
+	}
+	return unix.ESRCH
+}
+
+// pidOf returns the number of the process behind pidfd, and no positive one if there is none any more.
+func pidOf(pidfd int) int { return numberIn("/proc/self/fdinfo/"+strconv.Itoa(pidfd), "Pid") }
 
 // Tracer returns the pid of the process that traces another one; 0 if there is none, or if it cannot be found out.
 func Tracer(pid int) int {

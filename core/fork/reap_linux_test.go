@@ -328,9 +328,9 @@ func ignoreChildren() int {
 	return 0
 }
 
-// Where the kernel refuses to wait by a pidfd, children are reaped all the same. The filter cannot be taken off again, so this
-// happens in a process of its own.
-func TestReapWhereWaitidIsRefused(t *testing.T) {
+// Where the kernel refuses to wait by a pidfd, children are reaped all the same, and where it does not know how to send a signal by one,
+// they are sent signals. The filter cannot be taken off again, so this happens in a process of its own.
+func TestWhereCallsOfPidfdsAreRefused(t *testing.T) {
 	limit(t)
 	_, pidfd := child(t, "refused")
 	if got, want := reap(t, pidfd), (Status{Known: true}); got != want {
@@ -340,13 +340,15 @@ func TestReapWhereWaitidIsRefused(t *testing.T) {
 
 func reapRefused() int {
 	fail := func(format string, args ...any) int {
-		fmt.Printf("with waitid refused: "+format+"\n", args...)
+		fmt.Printf("with calls refused: "+format+"\n", args...)
 		return 1
 	}
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the number of the call
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_WAITID},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EINVAL)},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_PIDFD_SEND_SIGNAL},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
@@ -376,13 +378,18 @@ func reapRefused() int {
 			if status, ended, err := Reap(pidfd); ended || err != nil {
 				return fail("a running child: %+v, %t, %v", status, ended, err)
 			}
-			_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+			if err := Send(pidfd, unix.SIGKILL); err != nil {
+				return fail("killing a running child: %v", err)
+			}
 		}
 		if err := ended(pidfd); err != nil {
 			return fail("%v", err)
 		}
 		if status, ended, err := Reap(pidfd); status != c.want || !ended || err != nil {
 			return fail("a child that ended: %+v, %t, %v; want %+v", status, ended, err, c.want)
+		}
+		if err := Send(pidfd, unix.SIGKILL); err != unix.ESRCH {
+			return fail("killing a child that was reaped: %v", err)
 		}
 		_, _, _ = r.Close(), w.Close(), unix.Close(pidfd)
 	}

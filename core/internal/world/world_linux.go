@@ -6,8 +6,6 @@ import (
 	"io"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"melon/core/fork"
 	"melon/core/spawn"
 )
@@ -35,9 +33,7 @@ func Real() *World {
 		Inherit:  spawn.Inherit,
 		Start:    spawn.Start,
 		Reap:     fork.Reap,
-		Kill: func(pidfd int, signal syscall.Signal) error {
-			return unix.PidfdSendSignal(pidfd, signal, nil, 0)
-		},
+		Kill:     fork.Send,
 	}
 }
 
