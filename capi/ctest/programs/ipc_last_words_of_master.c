@@ -11,6 +11,7 @@
 enum { SMALL = 2000, LARGE, ANSWER, MANY = 2000, SIZE = 150000, WAYS = 3 };
 
 static int small, large, way, refused;
+static pid_t master;
 static int report[2]; /* by which the worker says that it got everything */
 
 /* Runs at exit(127). */
@@ -29,8 +30,9 @@ static void on_small(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **
     CHECK_INT(len, sizeof i);
     memcpy(&i, buf, sizeof i);
     CHECK_INT(i, small);
-    if (++small == 1) /* the master has ended before the rest is read */
-        usleep(100000);
+    if (++small == 1)
+        while (getppid() == master) /* which ends before the rest is read */
+            usleep(1000);
     if (mln_ipc_worker_send_prepare(ev, ANSWER, buf, len) == 0)
         return;
     CHECK_INT(errno, EPIPE);
@@ -91,7 +93,6 @@ int main(void)
 {
     CHECK_INT(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* the worker becomes this process's child */
     for (way = 0; way < WAYS; ++way) {
-        pid_t master;
         int status;
         char byte;
 
@@ -99,6 +100,7 @@ int main(void)
         master = fork();
         CHECK(master >= 0);
         if (master == 0) {
+            master = getpid();
             close(report[0]);
             be_master();
         }
