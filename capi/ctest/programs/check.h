@@ -75,6 +75,16 @@ CHECK_UNUSED static inline void check_ptr(const char *file, int line, const char
 }
 
 /*
+ * By how much the test lets this program be slower than usual, as it is under valgrind: for times that something must be done in, and
+ * that nothing but the speed of the program decides.
+ */
+CHECK_UNUSED static inline int check_slowness(void)
+{
+    const char *slowness = getenv("CHECK_SLOWNESS");
+    return slowness != NULL ? atoi(slowness) : 1;
+}
+
+/*
  * Whether a descriptor is the epoll instance that the Go runtime has for itself, with an eventfd: it opens them when its garbage
  * collector has run, once. It is the one that watches something with an address of the library's as data.
  */

@@ -33,7 +33,7 @@ static void run_loop(void)
 
 int main(void)
 {
-    sleep(1); /* the runtime's first threads have started */
+    sleep((unsigned)check_slowness()); /* the runtime's first threads have started */
     set_all(stray);
     run_loop();
     CHECK_INT(strays, 0);

@@ -1,6 +1,7 @@
 /*
  * event_many_ready.c - many descriptors are ready at once, and their handlers clear, replace and set each other, break, jump out,
  * dispatch and fork: each that is registered is called once, with what was set last, and no other.
+ * deadline: 60s
  */
 #include "check.h"
 #include "events.h"

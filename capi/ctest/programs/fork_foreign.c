@@ -236,7 +236,7 @@ static void worker_sees_end(void)
     close(life[1]);
     CHECK_INT(await_status(master), 128 + SIGKILL);
     struct pollfd end = {.fd = life[0], .events = POLLIN, .revents = 0};
-    CHECK_INT(poll(&end, 1, 2000), 1);
+    CHECK_INT(poll(&end, 1, 2000 * check_slowness()), 1);
     CHECK_INT(end.revents, POLLHUP);
     close(stay[1]);
     pass();
@@ -353,7 +353,7 @@ int main(int argc, char **argv)
         CHECK_INT(status, 0);
         close(verdict[1]);
         ready = (struct pollfd){.fd = verdict[0], .events = POLLIN, .revents = 0};
-        CHECK_INT(poll(&ready, 1, 10000), 1); /* a daemon goes on when its parent has ended */
+        CHECK_INT(poll(&ready, 1, 10000 * check_slowness()), 1); /* a daemon goes on when its parent has ended */
         CHECK_INT(read(verdict[0], answer, 2), 2);
         CHECK_STR(answer, "ok");
         close(verdict[0]);

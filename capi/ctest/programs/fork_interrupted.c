@@ -1,6 +1,7 @@
 /*
  * fork_interrupted.c - a signal handler of the program forks while its thread is in the middle of sending, with the locks held that
  * every fork takes: nobody waits for them, parent and child go on, and the message arrives once.
+ * deadline: 60s
  */
 #include "ipc.h"
 #include "processes.h"

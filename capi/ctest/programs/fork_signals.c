@@ -352,7 +352,7 @@ static void fault(void)
     if (getpid() != self)
         child_faults();
     mln_event_break_reset(ev);
-    for (long long end = now_ms() + 5000; now_ms() < end;) {
+    for (long long end = now_ms() + 5000 * check_slowness(); now_ms() < end;) {
         char *text = scratch_read(log_path);
         int found = strstr(text, "killed by signal 11") != NULL;
 

@@ -49,6 +49,8 @@ CHECK_UNUSED static inline void configure_workers(int n)
     item.type = CONF_INT;
     item.val.i = n;
     configure("worker_proc", &item);
+    configure_number("worker_drain_timeout", 1000 * check_slowness()); /* as usual, but for the speed */
+    configure_number("worker_kill_timeout", 1000 * check_slowness());
 }
 
 /* Before main ends: the files that the log made. */

@@ -1,6 +1,7 @@
 /*
  * A program whose configuration cannot be obeyed does not start: it ends with status 1 after a message that names the key and
  * what it may be, not by a signal.
+ * deadline: 60s
  */
 #include "scratch.h"
 

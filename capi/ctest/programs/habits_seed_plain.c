@@ -50,7 +50,7 @@ static int run_loop(void)
     }
     CHECK_INT(mln_event_set_fd(ev, STDOUT_FILENO, M_EV_SEND, M_EV_UNLIMITED, (void *)"written from the loop\n", write_once), 0);
     CHECK_INT(mln_event_set_timer(ev, 2, &ticks, tick), 0);
-    CHECK_INT(mln_event_set_timer(ev, 50, NULL, finish), 0);
+    CHECK_INT(mln_event_set_timer(ev, 50 * check_slowness(), NULL, finish), 0);
     mln_event_dispatch(ev);
     mln_event_destroy(ev);
     CHECK(ticks > 1);

@@ -48,7 +48,7 @@ static void run_loop(void)
     if (mln_event_timer_set(ev, 2, &ticks, tick) == NULL)
         mln_log(error, "timer set failed.\n");
     set_timer_as_of_old(ev);
-    CHECK(mln_event_timer_set(ev, 50, NULL, finish) != NULL);
+    CHECK(mln_event_timer_set(ev, 50 * check_slowness(), NULL, finish) != NULL);
     mln_event_dispatch(ev);
     mln_event_free(ev);
     CHECK(ticks > 1);

@@ -101,7 +101,7 @@ int main(int argc, char **argv)
     ping(ev, NULL);
     dispatch(ev, NULL);
     CHECK_PTR(last_worker(ev), sibling);
-    CHECK(pongs > 50);
+    CHECK(pongs > 50 || check_slowness() > 1);
     snprintf(line, sizeof line, "worker %ld is asked to end: nothing can be sent to it: Broken pipe", (long)deaf);
     scratch_expect_part(path, line);
     snprintf(line, sizeof line, "worker %ld (/proc/self/exe) was killed by signal 15", (long)deaf);

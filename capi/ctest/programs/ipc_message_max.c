@@ -70,7 +70,7 @@ static void run(const char *bytes)
     if (most <= 1000) {
         (void)start_peer(ev, bytes);
         look(ev, NULL);
-        for (long long end = now_ms() + 10000; worker_count(ev) > 1 || echoes < 1 + WORDS;) {
+        for (long long end = now_ms() + 10000 * check_slowness(); worker_count(ev) > 1 || echoes < 1 + WORDS;) {
             CHECK(now_ms() < end);
             mln_event_break_reset(ev);
             dispatch(ev, NULL);

@@ -123,7 +123,7 @@ int main(void)
 
         CHECK_INT(mln_event_fd_set(ev, fd, flags[i], M_EV_UNLIMITED, workers[i], mln_ipc_fd_handler_master), 0);
     }
-    timer = mln_event_timer_set(ev, 20000, NULL, refuse);
+    timer = mln_event_timer_set(ev, 20000 * check_slowness(), NULL, refuse);
     dispatch(ev, begin);
     mln_event_timer_cancel(ev, timer);
     CHECK_INT(words[0], WORDS);

@@ -72,7 +72,7 @@ int main(void)
     if (result == 0)
         work(ev, begin);
     watch(ev);
-    CHECK(mln_event_timer_set(ev, 5000, NULL, refuse) != NULL);
+    CHECK(mln_event_timer_set(ev, 5000 * check_slowness(), NULL, refuse) != NULL);
     dispatch(ev, begin);
     CHECK_INT(hellos, 2);
     mln_event_free(ev);

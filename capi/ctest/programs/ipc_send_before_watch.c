@@ -68,7 +68,7 @@ int main(void)
     ev = other;
     CHECK_INT(mln_ipc_master_send_prepare(ev, HELLO, hello, sizeof hello, last_worker(ev)), 0);
     mln_fork_master_events_set(ev);
-    CHECK(mln_event_timer_set(ev, 5000, NULL, refuse) != NULL);
+    CHECK(mln_event_timer_set(ev, 5000 * check_slowness(), NULL, refuse) != NULL);
     mln_event_dispatch(ev);
     CHECK_INT(answers, 2);
     mln_event_free(ev);
