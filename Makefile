@@ -72,7 +72,7 @@ generate_args = -header $(generated_header) -units $(generated_units) ipc_handle
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all lib examples demo check test faults soak storm fuzz man install uninstall clean help tools FORCE \
+.PHONY: all lib examples demo check test memcheck faults soak storm fuzz man install uninstall clean help tools FORCE \
     bench bench-quick bench-docs bench-guard bench-programs
 
 all: lib $(BUILD)/bin/mlnipc $(BUILD)/mln.pc ## Build the library, its headers and the message generator (the default).
@@ -101,6 +101,10 @@ test: all check ## Run all checks and tests: Go (core under the race detector) a
 	    $$($(GO) list ./... | grep -v '^melon/core\(/\|$$\)')
 
 ctest = $(cgo_env) MLN_LIBDIR=$(abspath $(BUILD))/lib $(GO) test -count=1 -timeout 0 ./capi/ctest -run
+
+memcheck: lib ## Run every C program that can under valgrind, which must be installed; takes a quarter of an hour.
+	@command -v valgrind >/dev/null || { echo 'make memcheck needs valgrind, which is not installed' >&2; exit 1; }
+	$(ctest) '^(TestPlainProgramsUnderMemcheck|TestEveryProgramUnderMemcheck)$$' -tags memcheck -v
 
 FAULTS ?= all
 
