@@ -30,8 +30,8 @@
 /* How long a program may take from fork to exec before the master goes on without knowing. */
 enum { EXEC_WAIT_MS = 5000 };
 
-/* How long workers may take to end when their master has no more use for them. */
-enum { END_WAIT_MS = 1000 };
+/* How long workers may take to end when their master has no more use for them, and then to be killed, which a busy host delays. */
+enum { END_WAIT_MS = 1000, KILL_WAIT_MS = 4000 };
 
 static struct worker *workers;                /* every process, and those that wait to be started again */
 static mln_fork_t *first_channel, *last_channel; /* what the program sees: the live ones, oldest first */
@@ -534,13 +534,12 @@ static void await_exec(struct launch *launch, const char *path)
 }
 
 /*
- * Waits for a process of w's that has ended or is to end now; pidfd: -1 where it has none. One that the kernel does not give back must
- * not hold up its master.
+ * Waits until then for a process of w's that has ended or is to end now; pidfd: -1 where it has none. One that the kernel does not give
+ * back must not hold up its master for longer.
  */
-static void release(const struct worker *w, pid_t pid, int pidfd)
+static void release(const struct worker *w, pid_t pid, int pidfd, int64_t deadline)
 {
     static const struct timespec pause = {0, 10000000};
-    int64_t deadline = milliseconds() + END_WAIT_MS;
 
     if (pidfd >= 0)
         (void)await_input(pidfd, deadline);
@@ -569,7 +568,7 @@ static void kill_and_reap(const struct worker *w, pid_t pid)
         (void)syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
     else
         (void)kill(pid, SIGKILL);
-    release(w, pid, w->pidfd);
+    release(w, pid, w->pidfd, milliseconds() + KILL_WAIT_MS);
     errno = saved;
 }
 
@@ -642,7 +641,7 @@ static int try_to_start(struct worker *w, mln_event_t *ev, char reason[ENGINE_RE
     launching = NULL;
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     if (pid > 0 && engine_withheld() != 0) {
-        release(w, pid, -1);
+        release(w, pid, -1, milliseconds() + KILL_WAIT_MS);
         errno = engine_withheld();
         pid = -1;
     }
@@ -888,7 +887,7 @@ void worker_end_all(void)
 
             if (!await_input(pidfd, deadline))
                 (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-            release(w, w->pid, pidfd);
+            release(w, w->pid, pidfd, deadline + KILL_WAIT_MS);
             drop_worker(w);
             close(pidfd); /* after the loop has forgotten it */
         } else {
