@@ -15,6 +15,7 @@ enum { NUMBERED = 3000, ECHOED, OWN, MESSAGE_INTS = 250 };
 
 /* A life of a worker, as the master knows it. */
 struct life {
+    const mln_fork_t *channel;
     pid_t pid;
     unsigned sent, echoed, own;
     int killed, stopped;
@@ -33,11 +34,11 @@ static long long storm_s = STORM_S, storm_end, next_reload;
 static unsigned seed = 12345;
 static pid_t master;
 
-static struct life *life_of(pid_t pid)
+static struct life *life_of(const mln_fork_t *f)
 {
-    /* From the youngest on: a number may be given to a second process. */
+    /* From the youngest on: a number, or memory, may be given to a second process. That of a dead one to the same is too much to expect. */
     for (int i = life_count - 1; i >= 0; --i)
-        if (lives[i].pid == pid)
+        if (lives[i].pid == f->pid && lives[i].channel == f)
             return &lives[i];
     return NULL;
 }
@@ -123,7 +124,7 @@ static void look_at_weather(mln_event_t *ev)
 
 static void echoed(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
-    struct life *life = life_of(((mln_fork_t *)f_ptr)->pid);
+    struct life *life = life_of(f_ptr);
 
     (void)ev;
     (void)udata;
@@ -135,7 +136,7 @@ static void echoed(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void 
 
 static void own(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
-    struct life *life = life_of(((mln_fork_t *)f_ptr)->pid);
+    struct life *life = life_of(f_ptr);
 
     (void)ev;
     (void)udata;
@@ -143,7 +144,8 @@ static void own(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **u
     if (life == NULL) { /* its first words */
         CHECK(life_count < LIVES_MAX);
         life = &lives[life_count++];
-        life->pid = ((mln_fork_t *)f_ptr)->pid;
+        life->channel = f_ptr;
+        life->pid = life->channel->pid;
     }
     CHECK_INT(*(unsigned *)buf, life->own);
     ++life->own;
@@ -151,7 +153,7 @@ static void own(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **u
 
 static int feed(mln_event_t *ev, mln_fork_t *f, void *data)
 {
-    struct life *life = life_of(f->pid);
+    struct life *life = life_of(f);
     unsigned message[MESSAGE_INTS];
 
     (void)data;
@@ -182,7 +184,7 @@ static int count(mln_event_t *ev, mln_fork_t *f, void *data)
 static int hit_one(mln_event_t *ev, mln_fork_t *f, void *data)
 {
     int *countdown = data;
-    struct life *life = life_of(f->pid);
+    struct life *life = life_of(f);
 
     (void)ev;
     if ((*countdown)-- > 0)
