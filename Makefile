@@ -112,13 +112,15 @@ faults: lib ## Have the kernel refuse every system call of a group's life, one a
 	MLN_FAULTS=$(FAULTS) $(ctest) '^TestRefusedCalls$$' -v
 
 SOAKTIME ?= 1m
+STORMTIME ?= 1m
 FORKS ?= 10000
 
 soak: lib ## Restart, reload and talk for SOAKTIME, kill for a third of it, kill the master 200 times; with FORKS=1000000 fork so often.
 	$(if $(findstring command,$(origin FORKS)),FORKS=$(FORKS)) SOAKTIME=$(SOAKTIME) $(ctest) '^(TestSoak|TestForkStorm)$$' -v
 
-storm: lib ## Fork FORKS times.
+storm: lib ## Fork FORKS times in C, and then kill, stop and replace the workers of a group in Go for STORMTIME.
 	FORKS=$(FORKS) $(ctest) '^TestForkStorm$$' -v
+	CORE_STORM=$(STORMTIME) $(GO) test -count=1 -race -timeout 0 -run '^TestStorm$$' -v ./core
 
 # The pages belong to the sources, so that they are installed where there is no Doxygen.
 man: ## Write the man pages of docs/man/ anew from the headers; needs doxygen.
@@ -163,7 +165,8 @@ help: ## List the targets and options.
 	@echo 'Options: PREFIX=DIR (now $(PREFIX)), DESTDIR=DIR, BUILD=DIR (now $(BUILD)), CC, CFLAGS, LDFLAGS, GOARCH,'
 	@echo '         FUZZTIME=TIME (of each fuzz test, now $(FUZZTIME)),'
 	@echo '         FAULTS=TIME (of make faults, now $(FAULTS)),'
-	@echo '         SOAKTIME=TIME (of make soak, now $(SOAKTIME)), FORKS=NUMBER (of make storm, now $(FORKS)),'
+	@echo '         SOAKTIME=TIME (of make soak, now $(SOAKTIME)), FORKS=NUMBER and STORMTIME=TIME (of make storm,'
+	@echo '         now $(FORKS) and $(STORMTIME)),'
 	@echo '         IPC_HANDLERS="DIR..." (folders of messages kept outside this repository),'
 	@echo '         MELON_LINK=1 (installs the name libmelon.so too, for programs that link -lmelon).'
 
