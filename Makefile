@@ -118,9 +118,9 @@ FORKS ?= 10000
 soak: lib ## Restart, reload and talk for SOAKTIME, kill for a third of it, kill the master 200 times; with FORKS=1000000 fork so often.
 	$(if $(findstring command,$(origin FORKS)),FORKS=$(FORKS)) SOAKTIME=$(SOAKTIME) $(ctest) '^(TestSoak|TestForkStorm)$$' -v
 
-storm: lib ## Fork FORKS times in C, and then kill, stop and replace the workers of a group in Go for STORMTIME.
+storm: lib ## Fork FORKS times in C, and then kill, stop and replace the workers of a group in Go for STORMTIME, and its master 100 times.
 	FORKS=$(FORKS) $(ctest) '^TestForkStorm$$' -v
-	CORE_STORM=$(STORMTIME) $(GO) test -count=1 -race -timeout 0 -run '^TestStorm$$' -v ./core
+	CORE_STORM=$(STORMTIME) $(GO) test -count=1 -race -timeout 0 -run '^(TestStorm|TestAMasterIsKilledAtAnyMoment)$$' -v ./core
 
 # The pages belong to the sources, so that they are installed where there is no Doxygen.
 man: ## Write the man pages of docs/man/ anew from the headers; needs doxygen.

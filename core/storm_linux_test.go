@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -177,5 +178,44 @@ func (s *storm) judge() {
 		case l.echoed != l.sent:
 			s.t.Errorf("%v has answered %d of %d messages", w, l.echoed, l.sent)
 		}
+	}
+}
+
+// Nobody of a group outlives a master that is killed at any moment, also while it starts its workers.
+func TestAMasterIsKilledAtAnyMoment(t *testing.T) {
+	role(t, "master")
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil { // the orphans are this process's
+		t.Fatal(err)
+	}
+	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+	times := 10
+	if os.Getenv("CORE_STORM") != "" {
+		times = 100
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	for range times {
+		master := exec.Command("/proc/self/exe")
+		if err := master.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
+		_ = master.Process.Kill()
+		_ = master.Wait()
+		orphans := 0
+		for give := time.Now().Add(deadline); ; {
+			pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+			if err == unix.ECHILD {
+				break
+			}
+			if time.Now().After(give) {
+				t.Fatalf("the processes %v have outlived their master", children(t, os.Getpid()))
+			}
+			if pid > 0 {
+				orphans++
+			} else {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		t.Logf("%d orphans have ended", orphans)
 	}
 }
