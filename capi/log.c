@@ -173,6 +173,7 @@ static int start_by_conf(mln_conf_t *cf, bool in_daemon, bool write_pid_file)
     state.in_daemon = in_daemon;
     __atomic_store_n(&state.level, level, __ATOMIC_RELAXED);
     state.init = 1;
+    log_output_renew();
     return 0;
 }
 
@@ -265,6 +266,7 @@ static int reopen(mln_conf_t *cf)
     if (moves_pid_file)
         trusted_unlink(state.pid_path);
     set_paths(&paths);
+    log_output_renew();
     __atomic_store_n(&state.level, level, __ATOMIC_RELAXED);
     return 0;
 }
@@ -295,6 +297,7 @@ void mln_log_destroy(void)
     set_paths(&none_left);
     state.init = 0;
     state.in_daemon = 0;
+    log_output_renew();
     __atomic_store_n(&state.level, none, __ATOMIC_RELAXED);
     opener = 0;
     pid_file_writer = 0;

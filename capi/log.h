@@ -100,9 +100,17 @@ struct log_record {
 void log_format(struct log_record *record, mln_log_level_t level, const char *file, const char *func, int line,
                 const char *fmt, va_list args);
 
-/* Write to the places where lines go. Bytes that reached the first of them, or -1 with errno set. */
-ssize_t log_output_record(const mln_log_t *log, const struct log_record *record);
+/* Writes a line to the places where lines go. */
+void log_output_record(const mln_log_t *log, const struct log_record *record);
+
+/* Likewise bytes. How many reached the first of the places, or -1 with errno set. */
 ssize_t log_output_bytes(const mln_log_t *log, const void *bytes, size_t n);
+
+/* The places may be other ones now: forgets what kind of files they are. */
+void log_output_renew(void);
+
+/* In the child of a fork: what was lost before is the parent's to tell. */
+void log_output_after_fork_child(void);
 
 /* Opens the log file for append, after creating its folder if need be. Its descriptor, or -1 after a message. */
 int log_file_open(const struct log_paths *paths);

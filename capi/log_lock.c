@@ -36,6 +36,7 @@ void log_after_fork_parent(void)
 
 void log_after_fork_child(void)
 {
+    log_output_after_fork_child();
     lock_reset(&mln_log_state()->thread_lock);
     if (again > 0) {
         --again;

@@ -8,6 +8,11 @@
  * Every function may be called by any thread of any process, workers included, and a fork may happen at any time in
  * another thread. None is async-signal-safe; a handler that logs all the same neither hangs nor tears a line of the
  * code it interrupted, but a message that does not fit on its stack needs malloc.
+ *
+ * A place that takes nothing, such as a pipe whose reader is stuck or a terminal that was stopped, is waited for a second, and not
+ * again before it takes something. What it does not take is lost there, as is what a full disk does not take; how many lines
+ * this process has lost, and why, is said on a new line in front of the next one. The mode of a descriptor, blocking or not, stays what
+ * it is.
  */
 #ifndef __MLN_LOG_H
 #define __MLN_LOG_H
@@ -138,7 +143,8 @@ int mln_log_reload(void *data);
  *
  * @param buf  the bytes, the caller's; may be NULL when n is 0.
  * @param n    how many, at most INT_MAX.
- * @return the number of bytes written to the log file (to standard error while there is none), or -1 with errno set.
+ * @return the number of bytes written to the log file (to standard error while there is none), or -1 with errno set: EAGAIN if
+ *         that takes nothing. What is missing counts as no lost line.
  */
 int mln_log_writen(void *buf, mln_size_t n);
 
