@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
@@ -395,8 +397,29 @@ static int make_image(struct image *image, char *reason)
         snprintf(reason, COPY_REASON_MAX, "libmln.so was replaced on disk: start the program again");
     else if (result != 0)
         snprintf(reason, COPY_REASON_MAX,
-                 "neither a memory file nor a temporary file can hold one that may be executed and opened through /proc: %s",
-                 strerror(saved));
+                 "neither a memory file nor a temporary file can hold one that may be executed and opened through /proc: %s%s",
+                 strerror(saved), saved == EFBIG ? " (see ulimit -f)" : "");
+    errno = saved;
+    return result;
+}
+
+/* A file that may not be as large (ulimit -f) is a failure like others: the signal that ends a program by default is taken off again. */
+static int make_image_unless_too_large(struct image *image, char *reason)
+{
+    static const struct timespec at_once = {0, 0};
+    sigset_t limit, before, pending;
+    int result, saved;
+
+    sigemptyset(&limit);
+    sigaddset(&limit, SIGXFSZ);
+    sigemptyset(&pending);
+    (void)sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &limit, &before);
+    result = make_image(image, reason);
+    saved = errno;
+    if (!sigismember(&pending, SIGXFSZ))
+        (void)sigtimedwait(&limit, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = saved;
     return result;
 }
@@ -451,7 +474,7 @@ int copy_load(struct copy *copy, char reason[COPY_REASON_MAX])
     struct link_map *map;
     void *handle;
 
-    if (make_image(&image, reason) != 0)
+    if (make_image_unless_too_large(&image, reason) != 0)
         return -1;
     if ((handle = load_image(&image)) == NULL) {
         unmap_remains(&image);

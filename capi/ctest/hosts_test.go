@@ -35,6 +35,8 @@ func TestHosts(t *testing.T) {
 		{"without either in the kernel", []string{"exec", "old-memfd"}, groupRefused, unusable},
 		{"without seals or executable temporary files", []string{"exec", "seals"}, groupRefused, unusable},
 		{"without a network", []string{"network"}, 0, ""},
+		{"without room for the library in a file", []string{"room"}, groupRefused, unusable + " that may be executed and opened through /proc: " +
+			"File too large (see ulimit -f)"},
 		{"without proc", []string{"proc"}, groupRefused, unusable},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,9 +2,9 @@
  * host.c - runs a program on a machine that lacks something: host LACK... -- PROGRAM [ARGUMENT...]
  *
  * A LACK is memfd (memory files are forbidden), old-memfd (the kernel knows none), seals (they cannot be sealed), network (who
- * connects, or wants a socket for the network, is killed), proc (no /proc), or exec (nothing on a file system for temporary files
- * may be executed, except in the folders that KEEP names, separated by colons). The last two need a mount namespace; without the
- * permission for one the status is 77.
+ * connects, or wants a socket for the network, is killed), room (no file may have more than 1 MiB), proc (no /proc), or exec
+ * (nothing on a file system for temporary files may be executed, except in the folders that KEEP names, separated by colons). The
+ * last two need a mount namespace; without the permission for one the status is 77.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -98,6 +99,8 @@ int main(int argc, char **argv)
             answer(SYS_fcntl, 1, F_ADD_SEALS, SECCOMP_RET_ERRNO | EPERM);
         } else if (strcmp(argv[i], "network") == 0) {
             kill_for_network();
+        } else if (strcmp(argv[i], "room") == 0) {
+            insist(setrlimit(RLIMIT_FSIZE, &(struct rlimit){1 << 20, 1 << 20}), "RLIMIT_FSIZE");
         } else if (strcmp(argv[i], "proc") == 0) {
             own_mounts();
             insist(umount2("/proc", MNT_DETACH), "umount /proc");
