@@ -202,12 +202,12 @@ static int start(void)
     return 0;
 }
 
-/* Whether it is this library that handles a signal so. SIGSTKFLT is left out: see gothread.c. */
+/* Whether it is this library that handles a signal so. Two are left out: see gothread.c and log_limit.c. */
 static int is_ours(int signo, const struct sigaction *now)
 {
     const void *handler = (const void *)now->sa_sigaction;
 
-    return signo != SIGSTKFLT && now->sa_handler != SIG_DFL && now->sa_handler != SIG_IGN &&
+    return signo != SIGSTKFLT && signo != SIGXFSZ && now->sa_handler != SIG_DFL && now->sa_handler != SIG_IGN &&
            (copy_holds(&current, handler) || copy_holds(&first, handler));
 }
 

@@ -181,6 +181,7 @@ int log_start(mln_conf_t *cf, bool in_daemon, bool write_pid_file)
 {
     int result = 0;
     log_lock();
+    log_outlive_limit();
     if (!state.init) {
         if (!mln_conf_is_empty(cf))
             result = start_by_conf(cf, in_daemon, write_pid_file);

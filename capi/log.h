@@ -5,6 +5,7 @@
  *   log_format.c  specifiers and prefix: from a message to a line
  *   log_output.c  where a line goes
  *   log_file.c    paths, the log file, the pid file
+ *   log_limit.c   a file that has reached the limit for the size of files
  *   log_lock.c    the lock, and what happens to it at a fork
  */
 #ifndef LOG_H
@@ -112,6 +113,12 @@ void log_output_renew(void);
 /* In the child of a fork: what was lost before is the parent's to tell. */
 void log_output_after_fork_child(void);
 
+/* Before the log is opened: a write beyond the limit for the size of files fails with EFBIG, and does not end this process. */
+void log_outlive_limit(void);
+
+/* After such a write by a thread that blocks SIGXFSZ: it is not to find the signal pending. */
+void log_forget_limit(void);
+
 /* Opens the log file for append, after creating its folder if need be. Its descriptor, or -1 after a message. */
 int log_file_open(const struct log_paths *paths);
 
@@ -123,5 +130,6 @@ int log_pid_file_write_to(const char *path);
  */
 void log_lock(void);
 void log_unlock(void);
+bool log_is_locked_here(void); /* by this thread */
 
 #endif

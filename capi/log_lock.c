@@ -24,6 +24,11 @@ void log_unlock(void)
         lock_release(&mln_log_state()->thread_lock);
 }
 
+bool log_is_locked_here(void)
+{
+    return (__atomic_load_n(&mln_log_state()->thread_lock, __ATOMIC_RELAXED) & ~LOCK_WAITERS) == lock_owner();
+}
+
 void log_before_fork(void)
 {
     log_lock();

@@ -116,6 +116,8 @@ static ssize_t write_all(struct place *place, int fd, struct iovec *parts, int c
         if (n < 0) {
             if (errno == EINTR || (errno == EAGAIN && await_room(place, fd, &until)))
                 continue;
+            if (errno == EFBIG)
+                log_forget_limit();
             return total > 0 ? total : -1;
         }
         place->stuck = false;

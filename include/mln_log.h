@@ -99,6 +99,9 @@ mln_log_t *mln_log_state(void);
  * "error". Key `daemon` tells whether lines go to the file only. Does nothing when the log is open already. Without a
  * configuration, or with an empty one, the log stays on standard error, silently.
  *
+ * From then on SIGXFSZ is handled, unless the program handles or ignores it: a line that would make the file larger than this process
+ * may write (RLIMIT_FSIZE, `ulimit -f`) is lost, and ends nobody. For other files nothing changes, nor for programs that are executed.
+ *
  * A process that runs as root, or as a set-user-ID program, follows symbolic links on the way to these files only if root or its
  * own account has made them, and a set-user-ID program takes no path that is relative to the working directory.
  *

@@ -15,7 +15,7 @@ import (
 func TestProgramsUnderAddressSanitizer(t *testing.T) {
 	runSanitized(t, "-fsanitize=address,undefined", []string{"event_*.c", "conf_*.c", "log_*.c", "tools_*.c", "ipc_boundaries.c",
 		"ipc_close_in_handler.c", "ipc_last_words_of_peer.c", "fork_channel_closed.c", "fork_exec_library.c"},
-		[]string{"event_fork.c", "event_idle.c", "log_links.c", "log_threads.c", "tools_boot.c", "tools_daemon.c"})
+		[]string{"event_fork.c", "event_idle.c", "log_limit.c", "log_links.c", "log_threads.c", "tools_boot.c", "tools_daemon.c"})
 }
 
 // TestProgramsUnderUndefinedBehaviorSanitizer runs the programs of messages and processes against a library built under the
