@@ -1,7 +1,7 @@
 /*
  * SIGTERM and SIGINT stop a master gracefully: workers get what was sent to them, and what they answer arrives, before init
- * returns 0. Workers that do not end are made to, and so are those that the program forks meanwhile. A program's own handler of a
- * signal stays in force.
+ * returns 0. Workers that do not end are made to, and so are those that the program forks meanwhile. None is told to reload then. A
+ * program's own handler of a signal stays in force.
  */
 #include "check.h"
 #include "framework.h"
@@ -81,6 +81,14 @@ static void signal_self(mln_event_t *ev, void *data)
     CHECK_INT(kill(master, signo), 0);
 }
 
+/* While the workers are asked to end: there is nobody to be told. */
+static void reload_late(mln_event_t *ev, void *data)
+{
+    (void)ev;
+    (void)data;
+    CHECK_INT(kill(master, SIGUSR2), 0);
+}
+
 /* A program that does not know that it is about to end. */
 static void fork_more(mln_event_t *ev, void *data)
 {
@@ -102,6 +110,8 @@ static void in_master(mln_event_t *ev)
     }
     if (is("stubborn") || is("twice"))
         CHECK(mln_event_timer_set(ev, 200, NULL, signal_self) != NULL);
+    if (is("stubborn"))
+        CHECK(mln_event_timer_set(ev, 250, NULL, reload_late) != NULL);
     if (is("twice"))
         CHECK(mln_event_timer_set(ev, 400, NULL, signal_self) != NULL);
     else
@@ -131,9 +141,10 @@ static int run(void)
     CHECK_INT(child_count(), 0);
     if (is("own"))
         CHECK_INT(own_handler_ran, 1);
-    else if (is("stubborn"))
+    else if (is("stubborn")) {
         scratch_expect_part("logs/test.log", "was killed by signal 9");
-    else if (!is("twice") && !is("forking"))
+        CHECK_INT(scratch_count("logs/test.log", "is not told to reload"), 0);
+    } else if (!is("twice") && !is("forking"))
         CHECK_INT(done, WORKERS * MESSAGES);
     if (is("term"))
         scratch_expect_part("logs/test.log", "exited with status 0");
