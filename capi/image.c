@@ -73,8 +73,8 @@ static void note_dispositions(void)
 /* In the log, where somebody looks: what the runtime says of it goes to standard error. */
 static void no_thread(int error_number)
 {
-    log_line(error, "no thread can be started: %s (see ulimit -u, and the limit of the control group); this process tries it again for a "
-             "moment, and aborts then", strerror(error_number));
+    log_line(error, "no thread can be started: %s (see ulimit -u and -v, and the limits of the control group); this process tries it "
+             "again for a moment, and aborts then", strerror(error_number));
 }
 
 /*
