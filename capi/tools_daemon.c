@@ -140,6 +140,64 @@ static int fix_ids(uid_t uid, gid_t gid)
     return 0;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    gid_t left = *(const gid_t *)a, right = *(const gid_t *)b;
+
+    return (left > right) - (left < right);
+}
+
+/* The groups of the account, sorted, from malloc; NULL with errno. */
+static gid_t *groups_of(const struct account *account, int *count)
+{
+    gid_t *groups = NULL, *more;
+
+    *count = 64;
+    for (int room = 0; room < *count;) { /* it becomes what is needed */
+        room = *count;
+        if ((more = realloc(groups, (size_t)room * sizeof *groups)) == NULL)
+            break;
+        groups = more;
+        if (getgrouplist(account->name, account->gid, groups, count) >= 0) {
+            qsort(groups, (size_t)*count, sizeof *groups, by_number);
+            return groups;
+        }
+    }
+    free(groups);
+    errno = ENOMEM;
+    return NULL;
+}
+
+/* Whether the supplementary groups are these, and no others. */
+static bool has_groups(const gid_t *groups, int count)
+{
+    gid_t *present = malloc(((size_t)count + 1) * sizeof *present);
+    bool result = present != NULL && getgroups(count + 1, present) == count; /* an error if there are even more */
+
+    if (result) {
+        qsort(present, (size_t)count, sizeof *present, by_number);
+        result = memcmp(present, groups, (size_t)count * sizeof *groups) == 0;
+    }
+    free(present);
+    return result;
+}
+
+/* Groups of the old account, root's for instance, would otherwise stay. */
+static int fix_groups(const struct account *account)
+{
+    int count, result = 0;
+    gid_t *groups = groups_of(account, &count);
+
+    if (groups == NULL || setgroups((size_t)count, groups) < 0) {
+        result = refuse_identity("setgroups", account->uid, account->gid);
+    } else if (!has_groups(groups, count)) {
+        errno = EPERM;
+        result = refuse_identity("the supplementary groups did not change", account->uid, account->gid);
+    }
+    free(groups);
+    return result;
+}
+
 static int change_account(const struct account *account)
 {
     /* Whoever starts the program under the right account already needs no privilege for it. */
@@ -147,10 +205,7 @@ static int change_account(const struct account *account)
         return fix_ids(account->uid, account->gid);
 
     log_give_to(account->uid, account->gid);
-    /* Groups of the old account, root's for instance, would otherwise stay. */
-    if (initgroups(account->name, account->gid) < 0)
-        return refuse_identity("initgroups", account->uid, account->gid);
-    return fix_ids(account->uid, account->gid);
+    return fix_groups(account) < 0 ? -1 : fix_ids(account->uid, account->gid);
 }
 
 static int start(mln_conf_t *cf, const struct account *account, bool daemon_mode)

@@ -64,7 +64,7 @@ int mln_sys_limit_modify(void);
  * The pid file names the process that continues.
  *
  * Account: log and pid file, and their folder if it is the program's own, are handed over; supplementary groups, group
- * and user are set in this order, and privileges are gone for good. Without the key the real user and group are
+ * and user are set in this order and read back, and privileges are gone for good. Without the key the real user and group are
  * made the effective ones, before the log is opened, so that a set-user-ID program neither keeps nor uses its privileges.
  *
  * @return 0, or -1 after a message: log not to be opened, unknown account, no privilege to change to it, no process to be

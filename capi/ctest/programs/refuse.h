@@ -37,7 +37,7 @@ CHECK_UNUSED static inline void refuse_as(int number, int third, unsigned action
     }
 }
 
-/* They fail with that error. */
+/* They fail with that error; 0: nothing is done, and they do not fail. */
 CHECK_UNUSED static inline void refuse_with(int number, int third, int error_number)
 {
     refuse_as(number, third, SECCOMP_RET_ERRNO | (unsigned)error_number);

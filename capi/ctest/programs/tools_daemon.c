@@ -99,8 +99,9 @@ static void report_to(int fd)
     _exit(0);
 }
 
-static int without_setuid; /* what run() starts cannot change its user */
-static int without_dup;    /* nor what its descriptors are */
+static int without_setuid;    /* what run() starts cannot change its user */
+static int without_setgroups; /* nor its groups, and is not told so */
+static int without_dup;       /* nor what its descriptors are */
 
 /* For root; nobody else has that right. */
 static void lose_setuid(void)
@@ -138,6 +139,10 @@ static int run(const char *conf, struct report *report)
         CHECK_INT(scratch_conf(conf), 0);
         if (without_dup)
             refuse_dup();
+        if (without_setgroups) {
+            CHECK_INT(setgroups(2, (const gid_t[]){0, 4}), 0);
+            refuse(SYS_setgroups, 0);
+        }
         report_to(ends[1]);
     }
     close(ends[1]);
@@ -289,6 +294,13 @@ static void an_account_that_cannot_be_had_ends_the_start(void)
     without_setuid = 0;
 }
 
+static void groups_that_stay_end_the_start(void)
+{
+    without_setgroups = 1;
+    expect_failure(configuration("user \"nobody\";"), "the supplementary groups did not change");
+    without_setgroups = 0;
+}
+
 static void failures_are_seen_at_the_terminal(void)
 {
     char conf[2048];
@@ -330,6 +342,8 @@ int main(void)
     CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
     changes_the_account("daemon on;");
     foreign_files_keep_their_owner();
+    if (getuid() == 0)
+        groups_that_stay_end_the_start();
     failures_are_seen_at_the_terminal();
     an_account_that_cannot_be_had_ends_the_start();
     free(err);
