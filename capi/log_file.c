@@ -19,8 +19,12 @@
 
 #define PID_FILE_NAME "melon.pid"
 
-/* Whether this process created the folder of its log, so that nobody else's files are in it. */
-static bool folder_created;
+/* The folder that this process has created for its log, so that nobody else's files are in it. */
+static struct {
+    bool is_there;
+    dev_t device;
+    ino_t inode;
+} created;
 
 void log_paths_free(struct log_paths *paths)
 {
@@ -110,23 +114,26 @@ static const char *why(int cause)
 
 static int make_folder(const char *dir)
 {
-    if (trusted_mkdir(dir, 0755) == 0) {
-        folder_created = true;
-        return 0;
-    }
+    bool is_new = trusted_mkdir(dir, 0755) == 0;
     /* Where nothing can be created, the kernel may say so before it says that the folder is there. */
     int cause = errno;
     int fd = trusted_open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    if (fd >= 0) {
-        close(fd);
-        if (strcmp(dir, mln_log_dir_path()) != 0)
-            folder_created = false;
-        return 0;
+    struct stat status;
+
+    if (fd < 0) {
+        if (is_new || cause == EEXIST)
+            cause = errno;
+        log_line(error, "log: cannot create the folder %s: %s; the folder above it has to exist and to be writable", dir,
+                 why(cause));
+        return -1;
     }
-    if (cause == EEXIST)
-        cause = errno;
-    log_line(error, "log: cannot create the folder %s: %s; the folder above it has to exist and to be writable", dir, why(cause));
-    return -1;
+    if (is_new && fstat(fd, &status) == 0) {
+        created.is_there = true;
+        created.device = status.st_dev;
+        created.inode = status.st_ino;
+    }
+    close(fd);
+    return 0;
 }
 
 /* Moves a descriptor out of 0..2, which a daemon overwrites. */
@@ -213,30 +220,37 @@ static void give_file(const char *path, uid_t uid, gid_t gid)
         close(fd);
 }
 
-/* Whether a folder belongs to this program: created by it, or part of its installation. */
-static bool is_own_folder(const char *dir)
+/* Whether it is the folder that an installation has for logs. */
+static bool is_of_installation(const struct stat *folder)
 {
-    const char *installation = mln_path();
-    size_t length = strlen(installation);
-    while (length > 0 && installation[length - 1] == '/')
-        length--;
-    return folder_created
-           || (length > 0 && strncmp(dir, installation, length) == 0 && dir[length] == '/' && strstr(dir, "..") == NULL);
+    struct stat status;
+    char *logs = print_new("%s/logs", mln_path());
+    int fd = logs == NULL ? -1 : trusted_open(logs, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    bool result = fd >= 0 && fstat(fd, &status) == 0 && status.st_dev == folder->st_dev && status.st_ino == folder->st_ino;
+
+    if (fd >= 0)
+        close(fd);
+    free(logs);
+    return result;
 }
 
+/*
+ * Hands over a folder that belongs to this program alone. One such as /var/log in other hands would give those hands every other
+ * program's logs. What counts is the folder that was opened: its path says nothing, for there may be links in it.
+ */
 static void give_folder(const char *dir, uid_t uid, gid_t gid)
 {
-    /* A folder such as /var/log in other hands would give those hands every other program's logs. */
-    if (!is_own_folder(dir)) {
-        struct stat status;
-        if (stat(dir, &status) < 0 || status.st_uid != uid)
-            log_line(warn, "log: the folder %s keeps its owner; if user %ld has to create files there, chown it", dir,
-                     (long)uid);
-        return;
-    }
-    int fd = trusted_open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-    if (fd < 0 || fchown(fd, uid, gid) < 0)
+    struct stat status;
+    int fd = trusted_open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+    if (fd < 0 || fstat(fd, &status) < 0)
         log_line(warn, "log: cannot hand %s over to user %ld: %s", dir, (long)uid, why(errno));
+    else if ((created.is_there && status.st_dev == created.device && status.st_ino == created.inode) || is_of_installation(&status)) {
+        if (fchown(fd, uid, gid) < 0)
+            log_line(warn, "log: cannot hand %s over to user %ld: %s", dir, (long)uid, strerror(errno));
+    } else if (status.st_uid != uid)
+        log_line(warn, "log: the folder %s keeps its owner, for others may have files there; chown it if user %ld is to create the log "
+                 "anew there, after a rotation", dir, (long)uid);
     if (fd >= 0)
         close(fd);
 }

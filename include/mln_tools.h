@@ -63,8 +63,10 @@ int mln_sys_limit_modify(void);
  * the original process ends with status 0 without running atexit handlers. Working directory and umask stay.
  * The pid file names the process that continues.
  *
- * Account: log and pid file, and their folder if it is the program's own, are handed over; supplementary groups, group
- * and user are set in this order and read back, and privileges are gone for good. Without the key the real user and group are
+ * Account: log and pid file are handed over, and their folder if it is `logs` in the installation or was created by this process.
+ * Any other folder keeps its owner, of which a warning tells: the account can open the log anew there after a rotation only
+ * if it may create files there. Supplementary groups, group and user are set in this order and read back, and privileges are
+ * gone for good. Without the key the real user and group are
  * made the effective ones, before the log is opened, so that a set-user-ID program neither keeps nor uses its privileges.
  *
  * @return 0, or -1 after a message: log not to be opened, unknown account, no privilege to change to it, no process to be

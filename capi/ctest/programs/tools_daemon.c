@@ -249,11 +249,63 @@ static void changes_the_account(const char *daemon_mode)
     }
 }
 
+static void expect_owner(const char *name, uid_t uid)
+{
+    struct stat status;
+
+    CHECK_INT(stat(scratch_path(name), &status), 0);
+    CHECK_INT(status.st_uid, uid);
+}
+
+static char *installation(void)
+{
+    return scratch_path("installation");
+}
+
+static void log_to(const char *file)
+{
+    struct report report;
+    char conf[2048];
+
+    snprintf(conf, sizeof conf, "log_path \"%s\";\nuser \"nobody\";\n", scratch_path(file));
+    CHECK(truncate(err, 0) == 0);
+    CHECK_INT(run(conf, &report), 0);
+    CHECK_INT(report.result, 0);
+}
+
+/* Of folders that were there before, the one for logs in the installation is the program's, wherever its path leads; no other is. */
+static void folders_are_told_apart(void)
+{
+    uid_t nobody = getpwnam("nobody")->pw_uid;
+
+    mln_path_hook_set(m_p_install, installation);
+    CHECK_INT(mkdir(scratch_path("installation"), 0755), 0);
+    CHECK_INT(mkdir(scratch_path("installation/logs"), 0755), 0);
+    CHECK_INT(mkdir(scratch_path("installation/var"), 0755), 0);
+    CHECK_INT(mkdir(scratch_path("outside"), 0755), 0);
+    CHECK_INT(mkdir(scratch_path("outside/log"), 0755), 0);
+    CHECK_INT(symlink(scratch_path("outside"), scratch_path("installation/link")), 0);
+    CHECK_INT(symlink("installation/logs", scratch_path("logs-of-installation")), 0);
+
+    log_to("installation/var/app.log");
+    expect_owner("installation/var", 0);
+    expect_owner("installation/var/app.log", nobody);
+    CHECK_INT(scratch_count(err, "installation/var keeps its owner"), 1);
+    log_to("installation/link/log/app.log");
+    expect_owner("outside/log", 0);
+    log_to("installation/new/app.log");
+    expect_owner("installation/new", nobody);
+    expect_owner("installation", 0);
+    log_to("logs-of-installation/app.log");
+    expect_owner("installation/logs", nobody);
+    CHECK_INT(scratch_count(err, "keeps its owner"), 0);
+    mln_path_hook_set(m_p_install, NULL);
+}
+
 /* A folder that was there before may be everybody's: it keeps its owner, and a planted link is not followed. */
 static void foreign_files_keep_their_owner(void)
 {
     struct report report;
-    struct stat status;
 
     if (getuid() != 0)
         return;
@@ -264,10 +316,8 @@ static void foreign_files_keep_their_owner(void)
     snprintf(conf, sizeof conf, "log_path \"%s\";\nuser \"nobody\";\n", scratch_path("shared/app.log"));
     CHECK_INT(run(conf, &report), 0);
     CHECK_INT(report.result, 0);
-    CHECK_INT(stat(scratch_path("shared"), &status), 0);
-    CHECK_INT(status.st_uid, 0);
-    CHECK_INT(stat(scratch_path("victim"), &status), 0);
-    CHECK_INT(status.st_uid, 0);
+    expect_owner("shared", 0);
+    expect_owner("victim", 0);
     scratch_expect_part(scratch_path("victim"), "keeps its owner");
 }
 
@@ -342,8 +392,10 @@ int main(void)
     CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
     changes_the_account("daemon on;");
     foreign_files_keep_their_owner();
-    if (getuid() == 0)
+    if (getuid() == 0) {
+        folders_are_told_apart();
         groups_that_stay_end_the_start();
+    }
     failures_are_seen_at_the_terminal();
     an_account_that_cannot_be_had_ends_the_start();
     free(err);
