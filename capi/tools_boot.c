@@ -155,8 +155,10 @@ static bool runs_this_program(pid_t pid)
 static int signal_program(const char *pid_path, pid_t pid, int signal)
 {
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (pidfd < 0 && errno != ENOSYS && errno != EPERM)
+    if (pidfd < 0 && errno == ESRCH)
         return refuse("process %ld, named by %s, is not running", (long)pid, pid_path);
+    if (pidfd < 0 && errno != ENOSYS && errno != EPERM)
+        return refuse("cannot look at process %ld, named by %s: %s", (long)pid, pid_path, strerror(errno));
     struct pollfd ended = {.fd = pidfd, .events = POLLIN};
     if (pidfd >= 0 && poll(&ended, 1, 0) > 0) {
         close(pidfd);

@@ -4,6 +4,7 @@
  * The program runs itself: with a known word as a user would, and with "serve" as the running program.
  */
 #include "check.h"
+#include "refuse.h"
 
 #include <linux/capability.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 static char *out; /* what the last run printed */
 static const char *program = "/proc/self/exe", *called = "tools_boot"; /* what is run, and its first argument */
 static char *pid_file;
+static void (*before_exec)(void); /* what makes the kernel refuse something to what is run, or NULL */
 
 static char *conf_from_environment(void)
 {
@@ -58,6 +60,8 @@ static pid_t start(const char *word, int fd)
     if (pid == 0) {
         dup2(fd, STDOUT_FILENO);
         dup2(fd, STDERR_FILENO);
+        if (before_exec != NULL)
+            before_exec();
         execl(program, called, word, (char *)NULL);
         _exit(99);
     }
@@ -225,6 +229,25 @@ static void the_running_program_gets_the_signals(void)
     scratch_expect_part(out, "is not running");
 }
 
+static void refuse_pidfds(void)
+{
+    refuse(SYS_pidfd_open, EMFILE);
+}
+
+/* The cause is told, and not taken for another. */
+static void a_process_that_cannot_be_looked_at_is_not_called_ended(void)
+{
+    int ready;
+    pid_t server = start_server(&ready);
+
+    before_exec = refuse_pidfds;
+    CHECK_INT(run("--stop"), 1);
+    scratch_expect_part(out, "cannot look at process");
+    scratch_expect_part(out, "Too many open files");
+    before_exec = NULL;
+    end_server(server, ready);
+}
+
 /* A file of its own with this program in it. */
 static const char *copy(const char *name)
 {
@@ -318,6 +341,7 @@ int main(int argc, char *argv[])
     damaged_pid_files_are_refused();
     other_programs_are_spared();
     the_running_program_gets_the_signals();
+    a_process_that_cannot_be_looked_at_is_not_called_ended();
     programs_of_like_names_are_told_apart();
     a_program_that_hides_its_file_is_known_by_its_name();
     broken_configuration_is_an_error();
