@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "setting.h"
-#include "trusted.h"
 
 static char no_path[] = "";
 
@@ -36,9 +35,6 @@ static bool logger_running;
 
 /* The process that asked for the log, 0 if none did. A reload may find a configuration where there was none. */
 static pid_t opener;
-
-/* The process that wrote the pid file. Workers inherit the path, but the file is not theirs to move. */
-static pid_t pid_file_writer;
 
 mln_log_t *mln_log_state(void)
 {
@@ -146,6 +142,11 @@ static void set_paths(struct log_paths *paths)
     log_paths_free(&old);
 }
 
+static bool is_parent(pid_t pid)
+{
+    return pid > 0 && pid == getppid();
+}
+
 static int start_by_conf(mln_conf_t *cf, bool in_daemon, bool write_pid_file)
 {
     struct log_paths paths = {0};
@@ -160,13 +161,12 @@ static int start_by_conf(mln_conf_t *cf, bool in_daemon, bool write_pid_file)
         log_paths_free(&paths);
         return -1;
     }
-    if (write_pid_file) {
-        if (log_pid_file_write_to(paths.pid) < 0) {
-            close(fd);
-            log_paths_free(&paths);
-            return -1;
-        }
-        pid_file_writer = getpid();
+    pid_t holder = 0;
+    int taken = write_pid_file ? log_pid_file_take(paths.pid, NULL, &holder) : 0;
+    if (taken < 0) {
+        close(fd);
+        log_paths_free(&paths);
+        return -1;
     }
     set_paths(&paths);
     state.fd = fd;
@@ -174,6 +174,13 @@ static int start_by_conf(mln_conf_t *cf, bool in_daemon, bool write_pid_file)
     __atomic_store_n(&state.level, level, __ATOMIC_RELAXED);
     state.init = 1;
     log_output_renew();
+    log_pid_file_tell(state.pid_path);
+    /* It may be a tool beside the program, or a worker that opens the log of its group anew: both have a log as ever. */
+    if (taken > 0 && !is_parent(holder)) {
+        char name[PID_HOLDER_MAX];
+        log_pid_file_name_holder(name, holder);
+        log_line(warn, "log: %s stays with %s, which holds it: --stop and --reload do not reach this process", state.pid_path, name);
+    }
     return 0;
 }
 
@@ -204,17 +211,42 @@ int mln_log_open(uintptr_t configuration)
     return log_start((mln_conf_t *)configuration, false, true);
 }
 
+/* The pid file of a group is its master's: whoever begins another one below that leaves it alone. */
+static int refuse_taken(const char *path, pid_t holder)
+{
+    return is_parent(holder) ? 0 : log_pid_file_refuse(path, holder);
+}
+
 int log_pid_file_write(void)
 {
+    pid_t holder = 0;
     int result = 0;
     log_lock();
     if (state.init) {
-        result = log_pid_file_write_to(state.pid_path);
-        if (result == 0)
-            pid_file_writer = getpid();
+        result = log_pid_file_is_taken(state.pid_path, &holder) ? 1 : log_pid_file_take(state.pid_path, NULL, &holder);
+        if (result > 0)
+            result = refuse_taken(state.pid_path, holder);
+        log_pid_file_tell(state.pid_path);
     } else if (opener != 0) {
         opener = getpid();
     }
+    log_unlock();
+    return result;
+}
+
+int log_pid_file_leave(mln_conf_t *cf)
+{
+    struct log_paths paths = {0};
+    pid_t holder = 0;
+    int result = 0;
+    log_lock();
+    log_pid_file_drop();
+    if (!state.init && log_paths_from_conf(cf, &paths) < 0)
+        result = -1;
+    const char *path = state.init ? state.pid_path : paths.pid;
+    if (result == 0 && log_pid_file_is_taken(path, &holder))
+        result = refuse_taken(path, holder);
+    log_paths_free(&paths);
     log_unlock();
     return result;
 }
@@ -248,8 +280,13 @@ static int reopen(mln_conf_t *cf)
         log_paths_free(&paths);
         return -1;
     }
-    bool moves_pid_file = pid_file_writer == getpid() && strcmp(paths.pid, state.pid_path) != 0;
-    if (moves_pid_file && log_pid_file_write_to(paths.pid) < 0) {
+    /* The same folder may have another name. */
+    bool moves_pid_file = log_pid_file_is_ours() && strcmp(paths.pid, state.pid_path) != 0 && !log_pid_file_is_at(paths.pid);
+    pid_t holder = 0;
+    int taken = moves_pid_file ? log_pid_file_take(paths.pid, state.pid_path, &holder) : 0;
+    if (taken > 0)
+        taken = log_pid_file_refuse(paths.pid, holder);
+    if (taken < 0) {
         close(fd);
         log_paths_free(&paths);
         return -1;
@@ -261,13 +298,14 @@ static int reopen(mln_conf_t *cf)
         log_line(error, "log: cannot put %s into use: %s", paths.file, strerror(errno));
     close(fd);
     if (replaced < 0) {
+        if (moves_pid_file)
+            (void)log_pid_file_take(state.pid_path, paths.pid, &holder);
         log_paths_free(&paths);
         return -1;
     }
-    if (moves_pid_file)
-        trusted_unlink(state.pid_path);
     set_paths(&paths);
     log_output_renew();
+    log_pid_file_tell(state.pid_path);
     __atomic_store_n(&state.level, level, __ATOMIC_RELAXED);
     return 0;
 }
@@ -301,7 +339,7 @@ void mln_log_destroy(void)
     log_output_renew();
     __atomic_store_n(&state.level, none, __ATOMIC_RELAXED);
     opener = 0;
-    pid_file_writer = 0;
+    log_pid_file_drop();
     log_unlock();
     if (was_open)
         close(fd);

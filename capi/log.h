@@ -4,7 +4,8 @@
  *   log.c         the public functions and the life of the state
  *   log_format.c  specifiers and prefix: from a message to a line
  *   log_output.c  where a line goes
- *   log_file.c    paths, the log file, the pid file
+ *   log_file.c    paths, the log file, to whom files belong
+ *   log_pid.c     the pid file
  *   log_limit.c   a file that has reached the limit for the size of files
  *   log_lock.c    the lock, and what happens to it at a fork
  */
@@ -49,12 +50,21 @@ void log_after_fork_child(void);
  */
 int log_start(mln_conf_t *cf, bool in_daemon, bool write_pid_file);
 
-/* Writes the id of this process into the pid file. 0 (also while no file is open), or -1 after a message. */
+/*
+ * Makes this process the one that the pid file names, for as long as it lives. 0 (also while no file is open, and below the process
+ * that holds the file), or -1 after a message: another process holds it, say.
+ */
 int log_pid_file_write(void);
 
 /*
- * Hands log file, pid file and (when it belongs to this program alone) their folder to another account, so that it can
- * reopen them later. What cannot be handed over is reported and left.
+ * For a process that a child is going to succeed, before it opens the log by this configuration: gives up the pid file, which the child
+ * is to take, and sees whether it is to be had, while there is somebody to see the message. 0 or -1.
+ */
+int log_pid_file_leave(mln_conf_t *cf);
+
+/*
+ * Hands the log file and (when it belongs to this program alone) its folder to another account, so that it can reopen the file later.
+ * What cannot be handed over is reported and left.
  */
 void log_give_to(uid_t uid, gid_t gid);
 
@@ -71,6 +81,19 @@ void log_print_escaped(FILE *stream, const char *bytes, size_t n);
 /* Works out the files of a log by a configuration, NULL allowed, without touching them. 0, or -1 after a message. */
 int log_paths_from_conf(mln_conf_t *cf, struct log_paths *paths);
 void log_paths_free(struct log_paths *paths);
+
+/* What the kernel says of the lock of a pid file, which is open. */
+enum pid_lock {
+    PID_LOCK_FREE, /* or this process has it */
+    PID_LOCK_HELD, /* by *holder, or by one that cannot be named from here: 0 */
+    PID_LOCK_UNKNOWN,
+};
+
+enum pid_lock log_pid_lock(int fd, pid_t *holder);
+
+/* How a message calls the process that holds a pid file. */
+enum { PID_HOLDER_MAX = 64 };
+void log_pid_file_name_holder(char text[PID_HOLDER_MAX], pid_t holder);
 
 /* ---- among the files of the log ---- */
 
@@ -122,8 +145,33 @@ void log_forget_limit(void);
 /* Opens the log file for append, after creating its folder if need be. Its descriptor, or -1 after a message. */
 int log_file_open(const struct log_paths *paths);
 
-/* Writes the id of this process into the file `path`. 0, or -1 after a message. */
-int log_pid_file_write_to(const char *path);
+/* Moves a descriptor out of 0..2, which a daemon overwrites. -1 with errno if that fails, and if it was. */
+int log_above_stderr(int fd);
+
+/* Why a file of the log cannot be had. */
+const char *log_why(int cause);
+
+/*
+ * Writes the id of this process into the file `path`, and holds that, and not the one that it held, which is removed if `instead_of`
+ * names it. 0; 1 if another process holds `path`: *holder, or 0 if it cannot be named from here; -1 after a message.
+ */
+int log_pid_file_take(const char *path, const char *instead_of, pid_t *holder);
+
+/* Whether another process holds the file `path`, also after a moment. */
+bool log_pid_file_is_taken(const char *path, pid_t *holder);
+
+/* Says that it is held by another process. -1. */
+int log_pid_file_refuse(const char *path, pid_t holder);
+
+/* Says once, after the file `path` was taken, if it could not be locked. */
+void log_pid_file_tell(const char *path);
+
+/* Whether this process holds a pid file, and the one that is under that name now. */
+bool log_pid_file_is_ours(void);
+bool log_pid_file_is_at(const char *path);
+
+/* Gives up the file, and leaves it where it is. In a child: the parent's. */
+void log_pid_file_drop(void);
 
 /*
  * The lock of the log. The thread that holds it may take it again: its signal handlers and a custom logger do.

@@ -98,8 +98,7 @@ int log_paths_from_conf(mln_conf_t *cf, struct log_paths *paths)
     return 0;
 }
 
-/* Why a file of the log cannot be had. */
-static const char *why(int cause)
+const char *log_why(int cause)
 {
     switch (cause) {
         case ELOOP:
@@ -124,7 +123,7 @@ static int make_folder(const char *dir)
         if (is_new || cause == EEXIST)
             cause = errno;
         log_line(error, "log: cannot create the folder %s: %s; the folder above it has to exist and to be writable", dir,
-                 why(cause));
+                 log_why(cause));
         return -1;
     }
     if (is_new && fstat(fd, &status) == 0) {
@@ -136,8 +135,7 @@ static int make_folder(const char *dir)
     return 0;
 }
 
-/* Moves a descriptor out of 0..2, which a daemon overwrites. */
-static int above_stderr(int fd)
+int log_above_stderr(int fd)
 {
     if (fd < 0 || fd > STDERR_FILENO)
         return fd;
@@ -166,42 +164,13 @@ int log_file_open(const struct log_paths *paths)
     }
     if (make_folder(paths->dir) < 0)
         return -1;
-    int fd = above_stderr(trusted_open(paths->file, APPEND, 0644));
+    int fd = log_above_stderr(trusted_open(paths->file, APPEND, 0644));
     if (fd < 0) {
-        log_line(error, "log: cannot open %s for append: %s; see key log_path of the configuration", paths->file, why(errno));
+        log_line(error, "log: cannot open %s for append: %s; see key log_path of the configuration", paths->file, log_why(errno));
         return -1;
     }
     fcntl(fd, F_SETFL, O_APPEND);
     return fd;
-}
-
-int log_pid_file_write_to(const char *path)
-{
-    char text[24];
-    int n = snprintf(text, sizeof text, "%ld", (long)getpid());
-
-    /*
-     * The folder may belong to an account with fewer rights than this process has, and what is there under this name be
-     * a symbolic link, another name of some file, or a named pipe that would be waited for. Hence nothing is cut before it
-     * was looked at.
-     */
-    struct stat status;
-    int fd = trusted_open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
-    bool sound = fd >= 0 && fstat(fd, &status) == 0;
-    if (sound && (!S_ISREG(status.st_mode) || status.st_nlink != 1)) {
-        sound = false;
-        errno = EMLINK;
-    }
-    bool written = sound && ftruncate(fd, 0) == 0 && write(fd, text, (size_t)n) == n;
-    int cause = errno;
-    if (fd >= 0)
-        close(fd);
-    if (!written) {
-        log_line(error, "log: cannot write the process id into %s: %s", path,
-                 cause == EMLINK ? "it is not a regular file with a single name" : why(cause));
-        return -1;
-    }
-    return 0;
 }
 
 /* Hands over a file unless it is special, reached by a symbolic link or known by another name as well. */
@@ -211,7 +180,7 @@ static void give_file(const char *path, uid_t uid, gid_t gid)
     int fd = trusted_open(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
 
     if (fd < 0 || fstat(fd, &status) < 0)
-        log_line(warn, "log: cannot hand %s over to user %ld: %s", path, (long)uid, why(errno));
+        log_line(warn, "log: cannot hand %s over to user %ld: %s", path, (long)uid, log_why(errno));
     else if (!S_ISREG(status.st_mode) || status.st_nlink != 1)
         log_line(warn, "log: %s stays with its owner: it is not a regular file with a single name", path);
     else if (fchown(fd, uid, gid) < 0)
@@ -244,7 +213,7 @@ static void give_folder(const char *dir, uid_t uid, gid_t gid)
     int fd = trusted_open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 
     if (fd < 0 || fstat(fd, &status) < 0)
-        log_line(warn, "log: cannot hand %s over to user %ld: %s", dir, (long)uid, why(errno));
+        log_line(warn, "log: cannot hand %s over to user %ld: %s", dir, (long)uid, log_why(errno));
     else if ((created.is_there && status.st_dev == created.device && status.st_ino == created.inode) || is_of_installation(&status)) {
         if (fchown(fd, uid, gid) < 0)
             log_line(warn, "log: cannot hand %s over to user %ld: %s", dir, (long)uid, strerror(errno));
@@ -260,7 +229,7 @@ void log_give_to(uid_t uid, gid_t gid)
     const mln_log_t *log = mln_log_state();
     if (!log->init)
         return;
+    /* Not the pid file, which this process has open: whoever may write it could have --stop refused, or the next start. */
     give_file(log->log_path, uid, gid);
-    give_file(log->pid_path, uid, gid);
     give_folder(log->dir_path, uid, gid);
 }

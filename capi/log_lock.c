@@ -43,6 +43,7 @@ void log_after_fork_child(void)
 {
     log_output_after_fork_child();
     lock_reset(&mln_log_state()->thread_lock);
+    log_pid_file_drop(); /* a descriptor only: the lock is the parent's */
     if (again > 0) {
         --again;
         lock_acquire(&mln_log_state()->thread_lock);

@@ -66,8 +66,8 @@ static pid_t parse_pid(const char *text, size_t n)
     return ends && n > 0 && text[0] != '0' && pid > 1 && pid <= INT_MAX ? (pid_t)pid : -1;
 }
 
-/* The process that the file names, or -1 after a message. */
-static pid_t read_pid(const char *path)
+/* Opens the pid file, and reads which process it names. The descriptor, or -1 after a message. */
+static int open_pid_file(const char *path, pid_t *pid)
 {
     char text[32]; /* more than any number takes: what fills it is none */
     size_t length = 0;
@@ -76,17 +76,15 @@ static pid_t read_pid(const char *path)
 
     while ((n = fd < 0 ? -1 : read(fd, text + length, sizeof text - length)) > 0)
         length += (size_t)n;
-    int cause = errno;
+    if (n < 0)
+        refuse("cannot read the process id from %s: %s; is the program running?", path, strerror(errno));
+    else if ((*pid = parse_pid(text, length)) < 0)
+        refuse("%s does not hold a process id; find the process by other means and remove the file", path);
+    else
+        return fd;
     if (fd >= 0)
         close(fd);
-    if (n < 0) {
-        refuse("cannot read the process id from %s: %s; is the program running?", path, strerror(cause));
-        return -1;
-    }
-    pid_t pid = parse_pid(text, length);
-    if (pid < 0)
-        refuse("%s does not hold a process id; find the process by other means and remove the file", path);
-    return pid;
+    return -1;
 }
 
 /* What a process says in a file of /proc, terminated: where a link leads, or the beginning of a file. "" if that is not to be had. */
@@ -148,28 +146,65 @@ static bool runs_this_program(pid_t pid)
     return *theirs != '\0' && strcmp(base_name(theirs), base_name(ours)) == 0;
 }
 
+static int refuse_ended(const char *path, pid_t pid)
+{
+    return refuse("process %ld, named by %s, is not running; the file is out of date", (long)pid, path);
+}
+
+/* Whether the pid file, which is open, is held by the process that it names; else after a message. */
+static bool is_held_by(int fd, const char *path, pid_t pid)
+{
+    char name[PID_HOLDER_MAX];
+    pid_t holder = 0;
+
+    switch (log_pid_lock(fd, &holder)) {
+    case PID_LOCK_UNKNOWN: /* there are no locks here: the program that it runs has to do */
+        return true;
+    case PID_LOCK_FREE:
+        if (!runs_this_program(pid))
+            refuse_ended(path, pid);
+        else
+            refuse("process %ld, named by %s, is not running as the holder of that file, which is out of date; if it is an older version "
+                   "of this program, signal it by hand", (long)pid, path);
+        return false;
+    case PID_LOCK_HELD:
+        if (holder == pid)
+            return true;
+        log_pid_file_name_holder(name, holder);
+        refuse("%s names process %ld, but is held by %s: somebody else has written it, or it is seen from elsewhere", path, (long)pid, name);
+        return false;
+    }
+    return false;
+}
+
+/* There is no such process, or not in this pid namespace: then somebody else holds the file. */
+static int refuse_absent(int fd, const char *path, pid_t pid)
+{
+    return is_held_by(fd, path, pid) ? refuse_ended(path, pid) : 1;
+}
+
 /*
  * Sends a signal to a process through a descriptor for it, so that the process that gets it is the process that was
  * looked at, even if that one ends in between and its number is used again. The exit status.
  */
-static int signal_program(const char *pid_path, pid_t pid, int signal)
+static int signal_program(int fd, const char *path, pid_t pid, int signal)
 {
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0 && errno == ESRCH)
-        return refuse("process %ld, named by %s, is not running", (long)pid, pid_path);
+        return refuse_absent(fd, path, pid);
     if (pidfd < 0 && errno != ENOSYS && errno != EPERM)
-        return refuse("cannot look at process %ld, named by %s: %s", (long)pid, pid_path, strerror(errno));
+        return refuse("cannot look at process %ld, named by %s: %s", (long)pid, path, strerror(errno));
     struct pollfd ended = {.fd = pidfd, .events = POLLIN};
-    if (pidfd >= 0 && poll(&ended, 1, 0) > 0) {
-        close(pidfd);
-        return refuse("process %ld, named by %s, is not running", (long)pid, pid_path);
-    }
 
     int result = 0;
-    if (kill(pid, 0) < 0 && errno == ESRCH)
-        result = refuse("process %ld, named by %s, is not running", (long)pid, pid_path);
-    else if (pid == getpid() || !runs_this_program(pid))
-        result = refuse("process %ld, named by %s, is another program; the file is out of date", (long)pid, pid_path);
+    if ((pidfd >= 0 && poll(&ended, 1, 0) > 0) || (kill(pid, 0) < 0 && errno == ESRCH))
+        result = refuse_absent(fd, path, pid);
+    else if (pid == getpid())
+        result = refuse("process %ld, named by %s, is this one; the file is out of date", (long)pid, path);
+    else if (!is_held_by(fd, path, pid))
+        result = 1;
+    else if (!runs_this_program(pid))
+        result = refuse("process %ld, named by %s, is another program; the file is out of date", (long)pid, path);
     else if ((pidfd >= 0 ? (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) : kill(pid, signal)) < 0)
         result = refuse("cannot send signal %d to process %ld: %s", signal, (long)pid, strerror(errno));
     if (pidfd >= 0)
@@ -189,8 +224,11 @@ static int signal_running_program(int signal)
     if (log_paths_from_conf(mln_conf(), &paths) < 0)
         return refuse("cannot tell where the pid file is: see the message above");
 
-    pid_t pid = read_pid(paths.pid);
-    int status = pid < 0 ? 1 : signal_program(paths.pid, pid, signal);
+    pid_t pid;
+    int fd = open_pid_file(paths.pid, &pid);
+    int status = fd < 0 ? 1 : signal_program(fd, paths.pid, pid, signal);
+    if (fd >= 0)
+        close(fd);
     log_paths_free(&paths);
     return status;
 }

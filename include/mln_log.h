@@ -102,6 +102,10 @@ mln_log_t *mln_log_state(void);
  * From then on SIGXFSZ is handled, unless the program handles or ignores it: a line that would make the file larger than this process
  * may write (RLIMIT_FSIZE, `ulimit -f`) is lost, and ends nobody. For other files nothing changes, nor for programs that are executed.
  *
+ * The process that the pid file names holds it by a lock (`F_SETLK`) until it ends, closes the log, or opens and closes the file
+ * itself, which programs should not do. Its children do not hold it. A process that finds it held by another one leaves it as
+ * it is and says so, unless that is its parent; mln_daemon() fails then. Where files cannot be locked a warning says that.
+ *
  * A process that runs as root, or as a set-user-ID program, follows symbolic links on the way to these files only if root or its
  * own account has made them, and a set-user-ID program takes no path that is relative to the working directory.
  *
@@ -131,7 +135,8 @@ void mln_log_destroy(void);
 
 /**
  * Opens the log file anew by the configuration in force and rereads the level, so that a file that was renamed
- * is let go. The descriptor keeps its number. The process that wrote the pid file moves it when the folder changed.
+ * is let go. The descriptor keeps its number. The process that holds the pid file moves it when the folder changed, and
+ * the reload fails if another process holds the one that is there.
  * Does nothing when mln_log_init() was never called.
  *
  * Since the seed era.

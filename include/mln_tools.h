@@ -35,9 +35,10 @@ typedef struct mln_boot_s {
  *   --stop, -s      sends SIGTERM to the running program
  *
  * The running program is the one named by the pid file, `melon.pid` in the folder of the log, which the configuration
- * (loaded if need be) tells. The signal is sent only if that process is alive and runs the same program as the caller;
- * the exit status is 0 then. Otherwise a message on standard error tells why, and the exit status is 1. To be
- * called from the main thread, before anything is set up.
+ * (loaded if need be) tells. The signal is sent only if that process holds the file, see mln_log_open(), and runs the same
+ * program as the caller; the exit status is 0 then. Otherwise a message on standard error tells why, and the exit status is
+ * 1. Where files cannot be locked the program has to do. From another pid namespace than the program's the words are
+ * refused. To be called from the main thread, before anything is set up.
  *
  * @param argc  number of words
  * @param argv  the words; argv[0], the name of the program, is skipped
@@ -61,16 +62,17 @@ int mln_sys_limit_modify(void);
  *
  * Daemon: the caller continues in a child process, in a session of its own, with descriptors 0 to 2 on the null device;
  * the original process ends with status 0 without running atexit handlers. Working directory and umask stay.
- * The pid file names the process that continues.
+ * The pid file names the process that continues. If another process holds it, see mln_log_open(), also after three seconds,
+ * the start fails: the program is running already. Below that process, in a worker of it for instance, the file is left alone.
  *
- * Account: log and pid file are handed over, and their folder if it is `logs` in the installation or was created by this process.
+ * Account: the log file is handed over, and its folder if it is `logs` in the installation or was created by this process.
  * Any other folder keeps its owner, of which a warning tells: the account can open the log anew there after a rotation only
- * if it may create files there. Supplementary groups, group and user are set in this order and read back, and privileges are
- * gone for good. Without the key the real user and group are
+ * if it may create files there. The pid file is not handed over. Supplementary groups, group and user are set in this order
+ * and read back, and privileges are gone for good. Without the key the real user and group are
  * made the effective ones, before the log is opened, so that a set-user-ID program neither keeps nor uses its privileges.
  *
- * @return 0, or -1 after a message: log not to be opened, unknown account, no privilege to change to it, no process to be
- * had. The caller should exit then: it may be any number of steps on the way.
+ * @return 0, or -1 after a message: running already, log not to be opened, unknown account, no privilege to change to it, no
+ * process to be had. The caller should exit then: it may be any number of steps on the way.
  */
 int mln_daemon(void);
 

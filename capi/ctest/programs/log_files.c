@@ -4,6 +4,7 @@
 #include "check.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 
@@ -186,6 +187,45 @@ static void pid_file_follows_the_log_but_not_a_worker(void)
     CHECK_INT(mln_log_reload(NULL), 0);
     expect_pid_file(scratch_path("moved/melon.pid"), getpid());
     CHECK(access(scratch_path("logs/melon.pid"), F_OK) < 0);
+
+    /* By another name of the same folder it is still the same file. */
+    CHECK(symlink("moved", scratch_path("same")) == 0);
+    CHECK_INT(configure(scratch_path("same/app.log"), "none", ""), 0);
+    CHECK_INT(mln_log_reload(NULL), 0);
+    expect_pid_file(scratch_path("moved/melon.pid"), getpid());
+}
+
+/* What another program holds is not taken from it by a reload either, which changes nothing then. */
+static void pid_file_of_another_is_not_taken(void)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int ends[2], status;
+    char byte, part[64];
+    pid_t other;
+
+    CHECK(mkdir(scratch_path("others"), 0755) == 0);
+    CHECK_INT(pipe(ends), 0);
+    if ((other = fork()) == 0) {
+        int fd = open(scratch_path("others/melon.pid"), O_RDWR | O_CREAT, 0644);
+        CHECK_INT(fcntl(fd, F_SETLK, &lock), 0);
+        CHECK_INT(write(ends[1], "x", 1), 1);
+        pause();
+    }
+    CHECK_INT(read(ends[0], &byte, 1), 1);
+    CHECK_INT(configure(scratch_path("others/app.log"), "none", ""), 0);
+    CHECK_INT(mln_log_reload(NULL), -1);
+    CHECK_STR(mln_log_pid_path(), scratch_path("same/melon.pid"));
+    snprintf(part, sizeof part, "others/melon.pid is held by process %ld, ", (long)other);
+    scratch_expect_part(scratch_path("moved/app.log"), part);
+    scratch_expect(scratch_path("others/melon.pid"), "");
+    expect_pid_file(scratch_path("moved/melon.pid"), getpid());
+    CHECK_INT(kill(other, SIGKILL), 0);
+    CHECK(waitpid(other, &status, 0) == other);
+    close(ends[0]);
+    close(ends[1]);
+    CHECK_INT(mln_log_reload(NULL), 0);
+    expect_pid_file(scratch_path("others/melon.pid"), getpid());
+    CHECK(access(scratch_path("moved/melon.pid"), F_OK) < 0);
 }
 
 static void after_destroy_the_descriptor_is_not_used(void)
@@ -413,6 +453,7 @@ int main(void)
     levels_filter();
     failed_reload_changes_nothing();
     pid_file_follows_the_log_but_not_a_worker();
+    pid_file_of_another_is_not_taken();
     after_destroy_the_descriptor_is_not_used();
     daemon_leaves_stderr_alone();
     paths_of_all_kinds();

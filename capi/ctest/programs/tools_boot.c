@@ -6,6 +6,7 @@
 #include "check.h"
 #include "refuse.h"
 
+#include <limits.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -38,7 +39,7 @@ __attribute__((noreturn)) static void serve(void)
     struct sigaction action;
 
     CHECK_INT(mln_conf_load(), 0);
-    CHECK_INT(mln_log_init(NULL), 0);
+    CHECK_INT(getenv("BOOT_LOG_ONLY") != NULL ? mln_log_init(1) : mln_log_init(NULL), 0);
     memset(&action, 0, sizeof action);
     action.sa_handler = say_ready;
     action.sa_flags = SA_ONSTACK;
@@ -137,18 +138,30 @@ static void write_pid(pid_t pid)
     scratch_write(pid_file, text);
 }
 
-static void other_programs_are_spared(void)
+/* Takes the lock of the pid file, and keeps it also beyond an exec. */
+static void hold_pid_file(void)
 {
-    int status;
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(pid_file, O_RDWR | O_CREAT, 0644);
+
+    CHECK(fd >= 0);
+    CHECK_INT(fcntl(fd, F_SETLK, &lock), 0);
+}
+
+/* Starts another program, which is named by the pid file. */
+static pid_t start_other(int holds)
+{
+    char path[64], name[32] = "";
     pid_t other = fork();
 
     CHECK(other >= 0);
     if (other == 0) {
+        if (holds)
+            hold_pid_file();
         execlp("sleep", "sleep", "30", (char *)NULL);
         _exit(99);
     }
     /* Until the exec it still is this program. */
-    char path[64], name[32] = "";
     snprintf(path, sizeof path, "/proc/%ld/comm", (long)other);
     while (strcmp(name, "sleep\n") != 0) {
         char *text = scratch_read(path);
@@ -157,9 +170,23 @@ static void other_programs_are_spared(void)
         usleep(1000);
     }
     write_pid(other);
+    return other;
+}
+
+static void expect_refusals(const char *part)
+{
     CHECK_INT(run("--stop"), 1);
-    scratch_expect_part(out, "is another program");
+    scratch_expect_part(out, part);
     CHECK_INT(run("--reload"), 1);
+    scratch_expect_part(out, part);
+}
+
+static void other_programs_are_spared(void)
+{
+    int status;
+    pid_t other = start_other(1);
+
+    expect_refusals("is another program");
     CHECK_INT(waitpid(other, &status, WNOHANG), 0);
     CHECK_INT(kill(other, SIGKILL), 0);
 
@@ -171,6 +198,16 @@ static void other_programs_are_spared(void)
     CHECK(waitpid(other, &status, 0) == other);
     CHECK_INT(run("--stop"), 1);
     scratch_expect_part(out, "is not running");
+
+    /* It has got the number of a process that ended without anybody's noticing. */
+    other = start_other(0);
+    expect_refusals("is not running; the file is out of date");
+    before_exec = refuse_locks; /* the program has to do then */
+    expect_refusals("is another program");
+    before_exec = NULL;
+    CHECK_INT(waitpid(other, &status, WNOHANG), 0);
+    CHECK_INT(kill(other, SIGKILL), 0);
+    CHECK(waitpid(other, &status, 0) == other);
 }
 
 static void expect_ready(int fd)
@@ -229,6 +266,74 @@ static void the_running_program_gets_the_signals(void)
     scratch_expect_part(out, "is not running");
 }
 
+/* The same program, but not the one that the file is of: a worker of another group, for instance. */
+static void a_number_proves_nothing(void)
+{
+    int ready, others_ready;
+    pid_t server, other = start_server(&others_ready);
+    char part[128];
+
+    CHECK_INT(unlink(pid_file), 0);
+    write_pid(other);
+    expect_refusals("is not running as the holder of that file, which is out of date");
+
+    server = start_server(&ready);
+    write_pid(other); /* somebody has changed it */
+    snprintf(part, sizeof part, "names process %ld, but is held by process %ld", (long)other, (long)server);
+    expect_refusals(part);
+    write_pid(INT_MAX); /* as if from another pid namespace: there is no such process here */
+    expect_refusals("is held by process");
+    write_pid(server);
+    CHECK_INT(run("--reload"), 0);
+    expect_ready(ready);
+    end_server(server, ready);
+    end_server(other, others_ready);
+}
+
+/* Whoever opens the same log beside the running program has it, and is told that the pid file is not its own. */
+static void a_second_one_leaves_the_file_alone(void)
+{
+    int ready, second_ready, ends[2];
+    char text[1024], part[128];
+    pid_t server = start_server(&ready), second;
+    ssize_t n;
+
+    CHECK_INT(pipe(ends), 0);
+    second = start("serve", ends[1]);
+    close(ends[1]);
+    n = read(second_ready = ends[0], text, sizeof text - 1);
+    CHECK(n > 0);
+    text[n] = '\0';
+    snprintf(part, sizeof part, "stays with process %ld", (long)server);
+    CHECK(strstr(text, part) != NULL);
+    if (text[n - 1] != 'R')
+        expect_ready(second_ready);
+    snprintf(part, sizeof part, "%ld", (long)server);
+    scratch_expect(pid_file, part);
+    CHECK_INT(run("--reload"), 0);
+    expect_ready(ready);
+    end_server(server, ready);
+    end_server(second, second_ready);
+}
+
+/* As on some file systems. */
+static void without_locks_the_program_has_to_do(void)
+{
+    int ready;
+    pid_t server;
+
+    CHECK_INT(truncate(scratch_path("logs/app.log"), 0), 0);
+    before_exec = refuse_locks;
+    CHECK_INT(setenv("BOOT_LOG_ONLY", "1", 1), 0);
+    server = start_server(&ready);
+    CHECK_INT(unsetenv("BOOT_LOG_ONLY"), 0);
+    CHECK_INT(scratch_count(scratch_path("logs/app.log"), "melon.pid cannot be locked: No locks available"), 1);
+    CHECK_INT(run("--reload"), 0);
+    expect_ready(ready);
+    before_exec = NULL;
+    end_server(server, ready);
+}
+
 static void refuse_pidfds(void)
 {
     refuse(SYS_pidfd_open, EMFILE);
@@ -241,8 +346,7 @@ static void a_process_that_cannot_be_looked_at_is_not_called_ended(void)
     pid_t server = start_server(&ready);
 
     before_exec = refuse_pidfds;
-    CHECK_INT(run("--stop"), 1);
-    scratch_expect_part(out, "cannot look at process");
+    expect_refusals("cannot look at process");
     scratch_expect_part(out, "Too many open files");
     before_exec = NULL;
     end_server(server, ready);
@@ -341,6 +445,9 @@ int main(int argc, char *argv[])
     damaged_pid_files_are_refused();
     other_programs_are_spared();
     the_running_program_gets_the_signals();
+    a_number_proves_nothing();
+    a_second_one_leaves_the_file_alone();
+    without_locks_the_program_has_to_do();
     a_process_that_cannot_be_looked_at_is_not_called_ended();
     programs_of_like_names_are_told_apart();
     a_program_that_hides_its_file_is_known_by_its_name();

@@ -1,5 +1,5 @@
 /*
- * A daemon continues in another process, which the pid file names, and whose privileges are gone.
+ * A daemon continues in another process, which the pid file names and which holds it, and whose privileges are gone.
  *
  * The program that becomes a daemon is a child of this one, and reports through a pipe.
  */
@@ -8,6 +8,7 @@
 
 #include <grp.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -28,6 +29,7 @@ struct report {
     int null_descriptors;
     int in_daemon;
     int log_is_writable;
+    pid_t holder; /* of the pid file */
 };
 
 static char *err;
@@ -77,6 +79,39 @@ static void tell_rights_of_threads(struct report *report)
     closedir(dir);
 }
 
+/* Who holds a pid file, as others see it: 0 if nobody does, -1 if the account cannot come by it. */
+static pid_t holder(const char *path)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return -1;
+    CHECK_INT(fcntl(fd, F_GETLK, &lock), 0);
+    close(fd);
+    return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+}
+
+/* Asked by a child: the question would cost this process the lock. */
+static pid_t holder_seen_by_a_child(void)
+{
+    int ends[2];
+    pid_t child, result;
+
+    CHECK_INT(pipe(ends), 0);
+    if ((child = fork()) == 0) {
+        result = holder(mln_log_pid_path());
+        CHECK_INT(write(ends[1], &result, sizeof result), sizeof result);
+        _exit(0);
+    }
+    CHECK(child > 0);
+    close(ends[1]);
+    CHECK_INT(read(ends[0], &result, sizeof result), sizeof result);
+    close(ends[0]);
+    CHECK(waitpid(child, NULL, 0) == child);
+    return result;
+}
+
 static void report_to(int fd)
 {
     struct report report;
@@ -95,6 +130,7 @@ static void report_to(int fd)
     report.in_daemon = mln_log_in_daemon();
     mln_log(none, "from %d\n", (int)getpid());
     report.log_is_writable = mln_log_reload(NULL) == 0;
+    report.holder = report.result == 0 ? holder_seen_by_a_child() : -1;
     CHECK_INT(write(fd, &report, sizeof report), sizeof report);
     _exit(0);
 }
@@ -102,6 +138,7 @@ static void report_to(int fd)
 static int without_setuid;    /* what run() starts cannot change its user */
 static int without_setgroups; /* nor its groups, and is not told so */
 static int without_dup;       /* nor what its descriptors are */
+static int opens_log_first;   /* as programs do that were written before they became daemons */
 
 /* For root; nobody else has that right. */
 static void lose_setuid(void)
@@ -143,6 +180,8 @@ static int run(const char *conf, struct report *report)
             CHECK_INT(setgroups(2, (const gid_t[]){0, 4}), 0);
             refuse(SYS_setgroups, 0);
         }
+        if (opens_log_first)
+            CHECK_INT(mln_log_init(NULL), 0);
         report_to(ends[1]);
     }
     close(ends[1]);
@@ -152,8 +191,15 @@ static int run(const char *conf, struct report *report)
     CHECK_INT(read(ends[0], &byte, 1), 0);
     close(ends[0]);
     CHECK(WIFEXITED(status));
+    if (report->holder >= 0)
+        CHECK_INT(report->holder, report->pid);
     report->pid = report->pid == child ? 0 : report->pid;
     return WEXITSTATUS(status);
+}
+
+static void remove_logs(void)
+{
+    CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 static char *configuration(const char *more)
@@ -245,7 +291,7 @@ static void changes_the_account(const char *daemon_mode)
     for (int i = 0; i < 3; i++) {
         struct stat status;
         CHECK_INT(stat(scratch_path(files[i]), &status), 0);
-        CHECK_INT(status.st_uid, account->pw_uid);
+        CHECK_INT(status.st_uid, i < 2 ? account->pw_uid : 0); /* a worker must not write another number into the last */
     }
 }
 
@@ -351,6 +397,129 @@ static void groups_that_stay_end_the_start(void)
     without_setgroups = 0;
 }
 
+static int has_open(const char *path)
+{
+    struct stat wanted, status;
+
+    CHECK_INT(stat(path, &wanted), 0);
+    for (int fd = 0; fd < 1024; fd++)
+        if (fstat(fd, &status) == 0 && status.st_dev == wanted.st_dev && status.st_ino == wanted.st_ino)
+            return 1;
+    return 0;
+}
+
+/* A running program with a child of its own, which says by `word` that all is well, and lives until that is closed. */
+static pid_t start_running(int word[2])
+{
+    pid_t running;
+    char byte;
+
+    CHECK_INT(pipe(word), 0);
+    if ((running = fork()) == 0) {
+        close(word[0]);
+        CHECK_INT(scratch_conf(configuration("")), 0);
+        CHECK_INT(mln_daemon(), 0);
+        CHECK(has_open(scratch_path("logs/melon.pid")));
+        CHECK_INT(mln_log_reload(NULL), 0); /* costs no lock */
+        CHECK_INT(mln_daemon(), 0);         /* nor does another group in the same process */
+        pid_t child = fork();
+        if (child == 0) {
+            CHECK(!has_open(scratch_path("logs/melon.pid")));
+            mln_log_destroy();
+            CHECK_INT(mln_log_init(NULL), 0);
+            CHECK_INT(holder(mln_log_pid_path()), getppid()); /* the file is the parent's, and this is no reason for a child to fail */
+            CHECK_INT(write(word[1], "r", 1), 1);
+            poll(&(struct pollfd){.fd = word[1]}, 1, -1);
+            _exit(0);
+        }
+        close(word[1]);
+        for (;;)
+            pause();
+    }
+    CHECK(running > 0);
+    close(word[1]);
+    CHECK_INT(read(word[0], &byte, 1), 1);
+    return running;
+}
+
+/* The running program is named, and stays the one that the file is of; one that ends is waited for, and its children are not in the way. */
+static void a_second_start_is_refused(void)
+{
+    struct report report;
+    char part[64], text[32];
+    int word[2];
+    pid_t running = start_running(word);
+
+    snprintf(part, sizeof part, "melon.pid is held by process %ld, ", (long)running);
+    snprintf(text, sizeof text, "%ld", (long)running);
+    expect_failure(configuration("daemon off;"), part);
+    expect_failure(configuration("daemon on;"), part);
+    CHECK_INT(scratch_count(err, "is held by"), 1);
+    scratch_expect(scratch_path("logs/melon.pid"), text);
+    CHECK_INT(holder(scratch_path("logs/melon.pid")), running);
+
+    pid_t killer = fork();
+    if (killer == 0) {
+        usleep(300000);
+        CHECK_INT(kill(running, SIGKILL), 0);
+        _exit(0);
+    }
+    CHECK_INT(run(configuration("daemon off;"), &report), 0);
+    CHECK_INT(report.result, 0);
+    CHECK(waitpid(killer, NULL, 0) == killer);
+    CHECK(waitpid(running, NULL, 0) == running);
+    close(word[0]);
+    remove_logs();
+}
+
+/* The log, and with it the pid file, may be open already when the process becomes a daemon. */
+static void the_file_passes_on_to_the_daemon(void)
+{
+    struct report report;
+    char pid[32];
+
+    opens_log_first = 1;
+    CHECK_INT(run(configuration("daemon on;"), &report), 0);
+    opens_log_first = 0;
+    CHECK_INT(report.result, 0);
+    snprintf(pid, sizeof pid, "%ld", (long)report.pid);
+    scratch_expect(scratch_path("logs/melon.pid"), pid);
+    remove_logs();
+}
+
+/* A lock for reading, which any account may take, holds up nobody; nor does root's file the account that goes on without root. */
+static void the_file_is_not_held_up(void)
+{
+    struct report report;
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+
+    CHECK_INT(mkdir(scratch_path("logs"), 0755), 0);
+    scratch_write(scratch_path("logs/melon.pid"), "12345");
+    int fd = open(scratch_path("logs/melon.pid"), O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    CHECK_INT(fcntl(fd, F_SETLK, &lock), 0);
+    CHECK_INT(run(configuration(""), &report), 0);
+    CHECK_INT(report.result, 0);
+    close(fd);
+    if (getuid() == 0) {
+        CHECK_INT(run(configuration("user \"nobody\";"), &report), 0);
+        CHECK_INT(chown(scratch_path("logs"), report.uid, report.gid), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            CHECK_INT(scratch_conf(configuration("")), 0);
+            CHECK_INT(setresgid(report.gid, report.gid, report.gid), 0);
+            CHECK_INT(setresuid(report.uid, report.uid, report.uid), 0);
+            CHECK_INT(mln_daemon(), 0);
+            _exit(0);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECK_INT(status, 0);
+        expect_owner("logs/melon.pid", report.uid);
+    }
+    remove_logs();
+}
+
 static void failures_are_seen_at_the_terminal(void)
 {
     char conf[2048];
@@ -373,7 +542,7 @@ static void a_terminal_that_cannot_be_left_ends_the_start(void)
     CHECK_INT(report.result, -1);
     scratch_expect_part(scratch_path("logs/app.log"), "cannot become a daemon: it would keep the terminal: Too many open files");
     CHECK_INT(access(scratch_path("logs/melon.pid"), F_OK), -1);
-    CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    remove_logs();
 }
 
 int main(void)
@@ -384,12 +553,15 @@ int main(void)
     err = strdup(scratch_path("stderr"));
     scratch_catch_stderr(err);
     daemon_is_another_process();
-    CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    remove_logs();
     without_daemon_it_stays();
-    CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    remove_logs();
     a_terminal_that_cannot_be_left_ends_the_start();
+    a_second_start_is_refused();
+    the_file_passes_on_to_the_daemon();
+    the_file_is_not_held_up();
     changes_the_account("");
-    CHECK_INT(nftw(scratch_path("logs"), scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    remove_logs();
     changes_the_account("daemon on;");
     foreign_files_keep_their_owner();
     if (getuid() == 0) {
