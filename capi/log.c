@@ -176,11 +176,8 @@ static int start_by_conf(mln_conf_t *cf, bool in_daemon, bool write_pid_file)
     log_output_renew();
     log_pid_file_tell(state.pid_path);
     /* It may be a tool beside the program, or a worker that opens the log of its group anew: both have a log as ever. */
-    if (taken > 0 && !is_parent(holder)) {
-        char name[PID_HOLDER_MAX];
-        log_pid_file_name_holder(name, holder);
-        log_line(warn, "log: %s stays with %s, which holds it: --stop and --reload do not reach this process", state.pid_path, name);
-    }
+    if (taken > 0 && !is_parent(holder))
+        log_pid_file_yield(state.pid_path, holder);
     return 0;
 }
 
@@ -211,21 +208,21 @@ int mln_log_open(uintptr_t configuration)
     return log_start((mln_conf_t *)configuration, false, true);
 }
 
-/* The pid file of a group is its master's: whoever begins another one below that leaves it alone. */
-static int refuse_taken(const char *path, pid_t holder)
-{
-    return is_parent(holder) ? 0 : log_pid_file_refuse(path, holder);
-}
-
-int log_pid_file_write(void)
+int log_pid_file_write(pid_twin *twin)
 {
     pid_t holder = 0;
     int result = 0;
     log_lock();
     if (state.init) {
-        result = log_pid_file_is_taken(state.pid_path, &holder) ? 1 : log_pid_file_take(state.pid_path, NULL, &holder);
-        if (result > 0)
-            result = refuse_taken(state.pid_path, holder);
+        result = log_pid_file_is_taken(state.pid_path, twin, &holder) ? 1 : log_pid_file_take(state.pid_path, NULL, &holder);
+        if (result > 0 && is_parent(holder)) { /* a group below another one, whose file it is */
+            result = 0;
+        } else if (result > 0 && twin != NULL && twin(holder)) {
+            result = log_pid_file_refuse(state.pid_path, holder);
+        } else if (result > 0) {
+            log_pid_file_yield(state.pid_path, holder);
+            result = 0;
+        }
         log_pid_file_tell(state.pid_path);
     } else if (opener != 0) {
         opener = getpid();
@@ -234,7 +231,7 @@ int log_pid_file_write(void)
     return result;
 }
 
-int log_pid_file_leave(mln_conf_t *cf)
+int log_pid_file_leave(mln_conf_t *cf, pid_twin *twin)
 {
     struct log_paths paths = {0};
     pid_t holder = 0;
@@ -244,8 +241,8 @@ int log_pid_file_leave(mln_conf_t *cf)
     if (!state.init && log_paths_from_conf(cf, &paths) < 0)
         result = -1;
     const char *path = state.init ? state.pid_path : paths.pid;
-    if (result == 0 && log_pid_file_is_taken(path, &holder))
-        result = refuse_taken(path, holder);
+    if (result == 0 && log_pid_file_is_taken(path, twin, &holder) && !is_parent(holder) && twin(holder))
+        result = log_pid_file_refuse(path, holder);
     log_paths_free(&paths);
     log_unlock();
     return result;

@@ -50,17 +50,21 @@ void log_after_fork_child(void);
  */
 int log_start(mln_conf_t *cf, bool in_daemon, bool write_pid_file);
 
+/* Whether another process is this program once more, which must not be. */
+typedef bool pid_twin(pid_t pid);
+
 /*
- * Makes this process the one that the pid file names, for as long as it lives. 0 (also while no file is open, and below the process
- * that holds the file), or -1 after a message: another process holds it, say.
+ * Makes this process the one that the pid file names, for as long as it lives. 0 (also while no file is open), or -1 after a message. Where
+ * another process holds the file it is left alone, which is told unless that one is the parent; -1 if it is a twin, also after some
+ * seconds. twin: NULL where there may be any.
  */
-int log_pid_file_write(void);
+int log_pid_file_write(pid_twin *twin);
 
 /*
  * For a process that a child is going to succeed, before it opens the log by this configuration: gives up the pid file, which the child
- * is to take, and sees whether it is to be had, while there is somebody to see the message. 0 or -1.
+ * is to take, and sees whether a twin holds it, while there is somebody to see the message. 0 or -1.
  */
-int log_pid_file_leave(mln_conf_t *cf);
+int log_pid_file_leave(mln_conf_t *cf, pid_twin *twin);
 
 /*
  * Hands the log file and (when it belongs to this program alone) its folder to another account, so that it can reopen the file later.
@@ -157,10 +161,11 @@ const char *log_why(int cause);
  */
 int log_pid_file_take(const char *path, const char *instead_of, pid_t *holder);
 
-/* Whether another process holds the file `path`, also after a moment. */
-bool log_pid_file_is_taken(const char *path, pid_t *holder);
+/* Whether another process holds the file `path`; if it is a twin, also after some seconds. */
+bool log_pid_file_is_taken(const char *path, pid_twin *twin, pid_t *holder);
 
-/* Says that it is held by another process. -1. */
+/* Say that it is held by another process, and what comes of that. The second: -1. */
+void log_pid_file_yield(const char *path, pid_t holder);
 int log_pid_file_refuse(const char *path, pid_t holder);
 
 /* Says once, after the file `path` was taken, if it could not be locked. */

@@ -66,14 +66,14 @@ enum pid_lock log_pid_lock(int fd, pid_t *holder)
     return PID_LOCK_HELD;
 }
 
-/* Whether another process holds the file, which this one does not. One that is just ending is waited for, if `patient`. */
-static bool has_holder(const char *path, bool patient, pid_t *holder)
+/* Whether another process holds the file, which this one does not. A twin that is just ending is waited for. */
+static bool has_holder(const char *path, pid_twin *twin, pid_t *holder)
 {
     int fd = trusted_open(path, O_RDONLY | CAREFULLY, 0);
     bool is_free = true;
 
     for (int waited = 0; fd >= 0 && !(is_free = log_pid_lock(fd, holder) != PID_LOCK_HELD); waited += STEP_MS) {
-        if (!patient || waited >= PATIENCE_MS)
+        if (twin == NULL || !twin(*holder) || waited >= PATIENCE_MS)
             break;
         poll(NULL, 0, STEP_MS);
     }
@@ -137,7 +137,7 @@ static int claim(const char *path, struct stat *status, pid_t *holder)
         if (errno != EAGAIN && errno != EACCES)
             break;
         int cause = errno;
-        bool is_busy = has_holder(path, false, holder);
+        bool is_busy = has_holder(path, NULL, holder);
         /* Else it is an old one of another account's, or somebody locks it for reading so that nobody can have it: a new one, then. */
         bool is_gone = !is_busy && (trusted_unlink(path) == 0 || errno == ENOENT);
         errno = is_busy ? EBUSY : cause;
@@ -190,6 +190,14 @@ void log_pid_file_name_holder(char text[PID_HOLDER_MAX], pid_t holder)
         snprintf(text, PID_HOLDER_MAX, "a process of another pid namespace or machine");
 }
 
+void log_pid_file_yield(const char *path, pid_t holder)
+{
+    char name[PID_HOLDER_MAX];
+
+    log_pid_file_name_holder(name, holder);
+    log_line(warn, "log: %s stays with %s, which holds it: --stop and --reload do not reach this process", path, name);
+}
+
 int log_pid_file_refuse(const char *path, pid_t holder)
 {
     char name[PID_HOLDER_MAX];
@@ -200,7 +208,7 @@ int log_pid_file_refuse(const char *path, pid_t holder)
     return -1;
 }
 
-bool log_pid_file_is_taken(const char *path, pid_t *holder)
+bool log_pid_file_is_taken(const char *path, pid_twin *twin, pid_t *holder)
 {
-    return !log_pid_file_is_at(path) && has_holder(path, true, holder);
+    return !log_pid_file_is_at(path) && has_holder(path, twin, holder);
 }

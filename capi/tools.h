@@ -11,6 +11,8 @@
 
 #include <stdbool.h>
 
+#include <sys/types.h>
+
 #include "mln_tools.h"
 
 /*
@@ -18,5 +20,8 @@
  * today's do not, and may use -v for themselves.
  */
 int tools_boot_params(int argc, char *argv[], bool with_version);
+
+/* Whether a process runs the program that this process runs: the same executable. */
+bool tools_runs_this_program(pid_t pid);
 
 #endif

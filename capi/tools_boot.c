@@ -120,11 +120,11 @@ static bool take_off_deleted(char *path)
 }
 
 /*
- * Whether a process runs the program that this process runs: the same executable. Where there is nothing left to compare, because the
- * file was replaced by a newer one, or where the kernel hides it, as it does when a process has changed its account, the whole name
- * decides: that of the file, or that by which it was started. (The name in comm is cut, and is shared by the programs of one maker.)
+ * Where there is nothing left to compare, because the file was replaced by a newer one, or where the kernel hides it, as it does when a
+ * process has changed its account, the whole name decides: that of the file, or that by which it was started. (The name in comm is
+ * cut, and is shared by the programs of one maker.)
  */
-static bool runs_this_program(pid_t pid)
+bool tools_runs_this_program(pid_t pid)
 {
     char path[64], theirs[PATH_MAX], ours[PATH_MAX];
     struct stat their_file, our_file;
@@ -161,7 +161,7 @@ static bool is_held_by(int fd, const char *path, pid_t pid)
     case PID_LOCK_UNKNOWN: /* there are no locks here: the program that it runs has to do */
         return true;
     case PID_LOCK_FREE:
-        if (!runs_this_program(pid))
+        if (!tools_runs_this_program(pid))
             refuse_ended(path, pid);
         else
             refuse("process %ld, named by %s, is not running as the holder of that file, which is out of date; if it is an older version "
@@ -187,7 +187,10 @@ static int refuse_absent(int fd, const char *path, pid_t pid)
  * Sends a signal to a process through a descriptor for it, so that the process that gets it is the process that was
  * looked at, even if that one ends in between and its number is used again. The exit status.
  */
-static int signal_program(int fd, const char *path, pid_t pid, int signal)
+enum { STOP_WAIT_MS = 3000 };
+
+/* Waits so long for what it is signalled to end. */
+static int signal_program(int fd, const char *path, pid_t pid, int signal, int wait_ms)
 {
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0 && errno == ESRCH)
@@ -203,10 +206,12 @@ static int signal_program(int fd, const char *path, pid_t pid, int signal)
         result = refuse("process %ld, named by %s, is this one; the file is out of date", (long)pid, path);
     else if (!is_held_by(fd, path, pid))
         result = 1;
-    else if (!runs_this_program(pid))
+    else if (!tools_runs_this_program(pid))
         result = refuse("process %ld, named by %s, is another program; the file is out of date", (long)pid, path);
     else if ((pidfd >= 0 ? (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) : kill(pid, signal)) < 0)
         result = refuse("cannot send signal %d to process %ld: %s", signal, (long)pid, strerror(errno));
+    else if (pidfd >= 0)
+        (void)poll(&ended, 1, wait_ms);
     if (pidfd >= 0)
         close(pidfd);
     return result;
@@ -215,7 +220,7 @@ static int signal_program(int fd, const char *path, pid_t pid, int signal)
 /*
  * The pid file is where the log writes it. At this moment the log is not open yet, so the configuration has to tell.
  */
-static int signal_running_program(int signal)
+static int signal_running_program(int signal, int wait_ms)
 {
     struct log_paths paths;
 
@@ -226,7 +231,7 @@ static int signal_running_program(int signal)
 
     pid_t pid;
     int fd = open_pid_file(paths.pid, &pid);
-    int status = fd < 0 ? 1 : signal_program(fd, paths.pid, pid, signal);
+    int status = fd < 0 ? 1 : signal_program(fd, paths.pid, pid, signal, wait_ms);
     if (fd >= 0)
         close(fd);
     log_paths_free(&paths);
@@ -259,15 +264,16 @@ static int reload_program(const char *boot_str, const char *alias)
 {
     (void)boot_str;
     (void)alias;
-    return signal_running_program(SIGUSR2);
+    return signal_running_program(SIGUSR2, 0);
 }
 
-/* SIGTERM, which a program may act upon in good order; workers end with their master. */
+/* SIGTERM, which a program may act upon in good order; workers end with their master. Mostly it has ended then when this one does, so that it
+   can be started again. */
 static int stop_program(const char *boot_str, const char *alias)
 {
     (void)boot_str;
     (void)alias;
-    return signal_running_program(SIGTERM);
+    return signal_running_program(SIGTERM, STOP_WAIT_MS);
 }
 
 int tools_boot_params(int argc, char *argv[], bool with_version)

@@ -213,13 +213,13 @@ static int start(mln_conf_t *cf, const struct account *account, bool daemon_mode
     /* First of all: a set-user-ID program would otherwise make files for whoever starts it where that one has no right to. */
     if (account->name == NULL && fix_ids(getuid(), getgid()) < 0)
         return -1;
-    if (daemon_mode && log_pid_file_leave(cf) < 0)
+    if (daemon_mode && log_pid_file_leave(cf, tools_runs_this_program) < 0)
         return -1;
     if (log_start(cf, false, false) < 0)
         return -1;
     if (daemon_mode && leave_terminal() < 0)
         return -1;
-    if (log_pid_file_write() < 0)
+    if (log_pid_file_write(daemon_mode ? tools_runs_this_program : NULL) < 0)
         return -1;
     return account->name != NULL ? change_account(account) : 0;
 }

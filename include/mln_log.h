@@ -104,7 +104,7 @@ mln_log_t *mln_log_state(void);
  *
  * The process that the pid file names holds it by a lock (`F_SETLK`) until it ends, closes the log, or opens and closes the file
  * itself, which programs should not do. Its children do not hold it. A process that finds it held by another one leaves it as
- * it is and says so, unless that is its parent; mln_daemon() fails then. Where files cannot be locked a warning says that.
+ * it is and says so, unless that is its parent. Where files cannot be locked a warning says that.
  *
  * A process that runs as root, or as a set-user-ID program, follows symbolic links on the way to these files only if root or its
  * own account has made them, and a set-user-ID program takes no path that is relative to the working directory.

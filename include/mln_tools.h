@@ -62,8 +62,8 @@ int mln_sys_limit_modify(void);
  *
  * Daemon: the caller continues in a child process, in a session of its own, with descriptors 0 to 2 on the null device;
  * the original process ends with status 0 without running atexit handlers. Working directory and umask stay.
- * The pid file names the process that continues. If another process holds it, see mln_log_open(), also after three seconds,
- * the start fails: the program is running already. Below that process, in a worker of it for instance, the file is left alone.
+ * The pid file names the process that continues. If another process holds it, see mln_log_open(), that keeps it; but the start
+ * as a daemon fails if that other one runs the same program, also after three seconds, unless it is the parent.
  *
  * Account: the log file is handed over, and its folder if it is `logs` in the installation or was created by this process.
  * Any other folder keeps its owner, of which a warning tells: the account can open the log anew there after a rotation only
