@@ -1,7 +1,7 @@
 package fork
 
 import (
-	"fmt"
+	"errors"
 	"strconv"
 	"strings"
 	"syscall"
@@ -80,10 +80,20 @@ func reapByNumber(pidfd int, refusal unix.Errno) (status Status, ended bool, err
 // WhyHeld says why [Reap] does not reap a process that has ended, after what it has returned last.
 func WhyHeld(pid int, err error) error {
 	if err != nil {
-		return fmt.Errorf("the kernel does not let it be waited for: %w", err)
+		return &refusal{"the kernel does not let it be waited for", err}
 	}
-	return fmt.Errorf("process %d traces it; end that process", Tracer(pid))
+	return errors.New("process " + strconv.Itoa(Tracer(pid)) + " traces it; end that process")
 }
+
+// A refusal is what the kernel does not let be done, and why. Package fmt, which comes with package os, is kept out of the C library.
+type refusal struct {
+	what string
+	err  error
+}
+
+func (r *refusal) Error() string { return r.what + ": " + r.err.Error() }
+
+func (r *refusal) Unwrap() error { return r.err }
 
 // Send sends a signal to the child behind pidfd. Where the kernel, or a filter of system calls, does not know how to, it is sent by the
 // child's number, which nobody else has for as long as the child was not reaped.
