@@ -186,9 +186,8 @@ func (l *loop) obey() bool {
 		case fork.Drain:
 			return l.stepFor(C.STEP_DRAIN, w)
 		case fork.Kill:
-			err := fork.Send(w.pidfd, order.Signal)
-			if err != nil && err != unix.ESRCH && err != unix.EBADF { // which is what says that it has ended meanwhile
-				return l.refused(order.Signal, err, w)
+			if err := fork.Send(w.pidfd, order.Signal); err != nil {
+				return l.refused(err, w)
 			}
 		case fork.Look:
 			if w.reap() {
@@ -238,7 +237,7 @@ func (l *loop) tell(order *fork.Order, w *worker) bool {
 	case fork.Hung:
 		l.say("has given no sign of life for " + l.supervisor.Policy().Heartbeat.String() + " (worker_heartbeat); it is sent SIGABRT")
 	case fork.Signalled:
-		l.say("does not end; it is sent signal " + name(order.Signal))
+		l.say("does not end; it is sent signal " + fork.SignalName(order.Signal))
 	case fork.Held:
 		l.say("has ended, and cannot be reaped: " + fork.WhyHeld(w.pid, w.refusal).Error())
 	case fork.BudgetSpent:
@@ -253,16 +252,14 @@ func (l *loop) tell(order *fork.Order, w *worker) bool {
 }
 
 // refused tells that the kernel does not let a signal be sent. A process that cannot even be killed is left to itself.
-func (l *loop) refused(s unix.Signal, err error, w *worker) bool {
-	l.say("cannot be sent signal " + name(s) + ": " + err.Error())
-	if s == unix.SIGKILL {
+func (l *loop) refused(err error, w *worker) bool {
+	l.say("cannot be sent " + err.Error())
+	if l.supervisor.Refused(w.life) {
 		l.Clear(w.pidfd)
 		l.supervisor.Exited(w.life, fork.Status{Left: true})
 	}
 	return l.stepFor(C.STEP_TELL, w)
 }
-
-func name(s unix.Signal) string { return strconv.Itoa(int(s)) + " (" + s.String() + ")" }
 
 // mostLeft is taken for what a worker has left where the kernel does not tell: more than a socket holds.
 const mostLeft = 64 << 20

@@ -97,18 +97,26 @@ func (r *refusal) Unwrap() error { return r.err }
 
 // Send sends a signal to the child behind pidfd. Where the kernel, or a filter of system calls, does not know how to, it is sent by the
 // child's number, which nobody else has for as long as the child was not reaped.
+//
+// That the child has ended is no error, and neither is [unix.EBADF], which is what stands for the pidfd of a process that was gone before
+// it could be opened. An error names the signal, and what the kernel says that does not let it be sent; see [Supervisor.Refused].
 func Send(pidfd int, signal syscall.Signal) error {
 	err := unix.PidfdSendSignal(pidfd, signal, nil, 0)
-	if err != unix.ENOSYS {
-		return err
+	if err == unix.ENOSYS {
+		if pid := pidOf(pidfd); pid > 0 {
+			err = unix.Kill(pid, signal)
+		} else if pid < 0 {
+			return nil
+		}
 	}
-	if pid := pidOf(pidfd); pid > 0 {
-		return unix.Kill(pid, signal)
+	switch err {
+	case nil, unix.ESRCH, unix.EBADF:
+		return nil
 	}
-	return unix.ESRCH
+	return &refusal{"signal " + SignalName(signal), err}
 }
 
-// pidOf returns the number of the process behind pidfd, and no positive one if there is none any more.
+// pidOf returns the number of the process behind pidfd: a negative one if there is none any more, 0 if it cannot be found out.
 func pidOf(pidfd int) int { return numberIn("/proc/self/fdinfo/"+strconv.Itoa(pidfd), "Pid") }
 
 // Tracer returns the pid of the process that traces another one; 0 if there is none, or if it cannot be found out.

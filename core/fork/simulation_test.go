@@ -43,7 +43,7 @@ func TestSimulation(t *testing.T) {
 		"kills": all.Kills, "hangs": all.Hangs, "late starts": all.Unready, "rolls": all.Rolls, "failed rolls": all.FailedRolls,
 		"spent budgets": all.Spent, "removals": all.Removals,
 		"processes that were released late": all.Released, "processes that were given up": all.GivenUp,
-		"processes that could not be told to end": all.Untold} {
+		"processes that could not be told to end": all.Untold, "signals that were refused": all.Refused} {
 		if n < *histories/100 {
 			t.Errorf("there were %d %s in %d histories", n, name, *histories)
 		}
@@ -51,7 +51,7 @@ func TestSimulation(t *testing.T) {
 }
 
 type tally struct {
-	Starts, FailedStarts, Exits, Kills, Hangs, Unready, Rolls, FailedRolls, Spent, Removals, Released, GivenUp, Untold int
+	Starts, FailedStarts, Exits, Kills, Hangs, Unready, Rolls, FailedRolls, Spent, Removals, Released, GivenUp, Untold, Refused int
 }
 
 func (t *tally) add(o *tally) {
@@ -68,6 +68,7 @@ func (t *tally) add(o *tally) {
 	t.Released += o.Released
 	t.GivenUp += o.GivenUp
 	t.Untold += o.Untold
+	t.Refused += o.Refused
 }
 
 // A world is what a supervisor acts upon, with all that a group may meet.
@@ -425,6 +426,11 @@ func (w *world) reap(p *simulated) {
 	} else if p.held {
 		w.Released++
 	}
+	w.bury(p)
+}
+
+// bury is what the owner of a supervisor does when a process was reaped, or is given up or left to itself.
+func (w *world) bury(p *simulated) {
 	w.forget(p)
 	w.countFailure(p, p.exitsAt.Sub(p.began))
 	p.asked = p.unwanted
@@ -549,6 +555,17 @@ func (w *world) exitBy(p *simulated, after time.Duration) {
 func (w *world) orderedKill(p *simulated, signal syscall.Signal) {
 	w.log("%v send process %d signal %d", w.time.Unix(), p.name, signal)
 	w.Kills++
+	if w.one(20) {
+		w.Refused++
+		if left := w.s.Refused(p.Process); left != (signal == syscall.SIGKILL) {
+			w.fail("process %d, which signal %d cannot be sent, is left to itself: %t", p.name, signal, left)
+		} else if left {
+			p.status = Status{Left: true}
+			p.exitsAt = w.time
+			w.bury(p)
+		}
+		return
+	}
 	switch {
 	case signal == syscall.SIGKILL || signal == syscall.SIGTERM && p.polite || signal == syscall.SIGABRT && p.dies:
 		p.status = Status{Known: true, Signal: signal}

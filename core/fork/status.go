@@ -15,6 +15,11 @@ type Status struct {
 	Left   bool           // not Known: it has not ended, but nobody may kill it, and it is left to itself
 }
 
+// SignalName is the number of a signal, and a word or two.
+func SignalName(signal syscall.Signal) string {
+	return strconv.Itoa(int(signal)) + " (" + signal.String() + ")"
+}
+
 // String says it as the end of a sentence about the process.
 func (s Status) String() string {
 	switch {
@@ -25,7 +30,7 @@ func (s Status) String() string {
 	case !s.Known:
 		return "ended (its status is unknown: SIGCHLD is ignored, or the program waited for it itself)"
 	case s.Signal != 0:
-		text := "was killed by signal " + strconv.Itoa(int(s.Signal)) + " (" + s.Signal.String() + ")"
+		text := "was killed by signal " + SignalName(s.Signal)
 		if s.Core {
 			text += ", core dumped"
 		}

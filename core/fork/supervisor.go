@@ -138,7 +138,7 @@ const (
 	Start Do = iota + 1
 	// Drain tells the process to end: it gets what is queued for it, and the end of its channel.
 	Drain
-	// Kill sends it a signal. It may have ended meanwhile.
+	// Kill sends it a signal. It may have ended meanwhile; see Refused for one that may not be sent a signal.
 	Kill
 	// Look has Reap called for the process once more; see Held.
 	Look
@@ -436,6 +436,10 @@ func (s *Supervisor) signal(p *Process, signal syscall.Signal) {
 	s.order(Order{Do: Tell, Event: Signalled, Process: p, Signal: signal})
 	s.order(Order{Do: Kill, Process: p, Signal: signal})
 }
+
+// Refused says that the kernel did not let a signal be sent, as Kill had ordered. It reports whether the process is left to itself,
+// since it may not even be killed: Exited is called then, with a status that is Left, so that nobody waits for its end.
+func (s *Supervisor) Refused(p *Process) (left bool) { return p.state == killed }
 
 // The pauses between attempts to reap a process that has ended, and that another one traces. They double: a tracer that
 // watches, such as strace, lets go at once, and one that does not must not cost anything.
