@@ -32,7 +32,8 @@ const (
 	Started = EventKind(fork.Started)
 	// Ready: the worker said that it is ready; see Group.HoldReady.
 	Ready = EventKind(fork.Ready)
-	// Exited: the worker has ended, and its last message has been handled.
+	// Exited: the worker has ended, and its last message has been handled. One whose Status is Left lives on, since nobody may kill it,
+	// and is no concern of the group any more.
 	Exited = EventKind(fork.Exited)
 	// StartFailed: a worker could not be started.
 	StartFailed = EventKind(fork.StartFailed)

@@ -135,7 +135,7 @@ func (s *supervisor) drive() {
 		case fork.Drain:
 			p.channel.finish()
 		case fork.Kill:
-			_ = s.world.Kill(p.pidfd, order.Signal) // fails for a process that has ended
+			p.signal(order.Signal)
 		case fork.Look:
 			p.exited()
 		case fork.Arm:
@@ -195,8 +195,7 @@ func (s *supervisor) launch(life *fork.Process) (*process, error) {
 		err = s.watch(p.pidfd, p.exited)
 	}
 	if err != nil { // no memory in the kernel for watching it
-		_ = s.world.Kill(p.pidfd, syscall.SIGKILL)
-		s.await(p.pidfd)
+		p.endNow()
 		s.loop.Clear(started.Channel)
 		_ = unix.Close(started.Channel)
 		_ = unix.Close(p.pidfd)
@@ -347,6 +346,22 @@ func (p *process) askToEnd() {
 	}
 }
 
+// signal sends the worker a signal. One that may not even be killed is left to itself.
+func (p *process) signal(signal syscall.Signal) {
+	s := p.supervisor
+	switch err := s.world.Kill(p.pidfd, signal); {
+	case err == nil:
+	case s.machine.Refused(p.life):
+		p.complain(leftToItself, err)
+		s.loop.Clear(p.pidfd)
+		p.gone(fork.Status{Left: true})
+	default:
+		p.complain("core: a worker cannot be sent a signal", err)
+	}
+}
+
+const leftToItself = "core: a worker cannot be killed, and is left to itself"
+
 // complain logs what is wrong with a worker.
 func (p *process) complain(what string, err error) {
 	p.supervisor.group.logger().Error(what, "worker", p.index, "pid", p.pid, "error", err)
@@ -376,7 +391,7 @@ func (p *process) exited() {
 	p.gone(status)
 }
 
-// gone is called when a worker's process was reaped, or is given up.
+// gone is called when a worker's process was reaped, or is given up or left to itself.
 func (p *process) gone(status fork.Status) {
 	s := p.supervisor
 	if !p.channel.lastWords() {
@@ -405,18 +420,23 @@ func (s *supervisor) bury(p *process) {
 func (s *supervisor) abandon() {
 	for len(s.processes) > 0 {
 		p := s.processes[0]
-		_ = s.world.Kill(p.pidfd, syscall.SIGKILL)
-		s.await(p.pidfd)
+		p.endNow()
 		s.bury(p)
 	}
 	s.rolled(ErrClosed)
 }
 
-// await reaps a process that was killed. One that another process traces can be reaped when that lets go, mostly at once.
-func (s *supervisor) await(pidfd int) {
-	for give := time.Now().Add(time.Second); time.Now().Before(give); time.Sleep(time.Millisecond) {
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 1000)
-		if _, ended, err := s.world.Reap(pidfd); ended || err != nil {
+// endNow kills a worker and reaps it. One that another process traces can be reaped when that lets go, mostly at once; nobody waits for
+// one that may not be killed.
+func (p *process) endNow() {
+	patience := time.Second
+	if err := p.supervisor.world.Kill(p.pidfd, syscall.SIGKILL); err != nil {
+		p.complain(leftToItself, err)
+		patience = 0
+	}
+	for give := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+		if _, ended, err := p.supervisor.world.Reap(p.pidfd); ended || err != nil || time.Now().After(give) {
 			return
 		}
 	}

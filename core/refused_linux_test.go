@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -27,6 +29,12 @@ func init() {
 	programs["refused"] = refusedWorker
 	programs["deaf"] = deafWorker
 	programs["words"] = wordsWorker
+	programs["chatty"] = func() error {
+		signal.Ignore(syscall.SIGTERM)
+		err := wordsWorker()
+		stuckInACallback()
+		return err
+	}
 }
 
 // A refusal has the kernel refuse a system call on a channel of this process for some time, or not at all.
@@ -330,6 +338,60 @@ func TestAWorkerThatCannotBeAskedToEndIsSignalled(t *testing.T) {
 			said := strings.Contains(log.String(), fmt.Sprintf("pid=%d error=%q", workers[0].PID(), c.errno))
 			if said != (c.errno == unix.EIO) {
 				t.Errorf("the log says\n%s", &log)
+			}
+		})
+	}
+}
+
+// A signal that the kernel does not let be sent is told with the cause. A worker that may not even be killed is left to itself: nobody
+// waits for its end, and what it had sent arrives.
+func TestAWorkerThatMayNotBeSentSignals(t *testing.T) {
+	for _, c := range []struct {
+		what    string
+		refused []syscall.Signal
+		want    fork.Status
+	}{
+		{"but may be killed", []syscall.Signal{syscall.SIGTERM}, fork.Status{Known: true, Signal: syscall.SIGKILL}},
+		{"of any kind", []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}, fork.Status{Left: true}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			var log bytes.Buffer
+			g := core.Group{Programs: []core.Program{selfAs(t, "chatty")}, StopTimeout: 10 * time.Millisecond,
+				KillTimeout: 10 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			w := world.Real()
+			kill := w.Kill
+			w.Kill = func(pidfd int, signal syscall.Signal) error {
+				if slices.Contains(c.refused, signal) {
+					return unix.EPERM
+				}
+				return kill(pidfd, signal)
+			}
+			world.Attach(&g, w)
+			words, spoke := 0, make(chan bool, 1)
+			g.Handle(last, core.Handlers{Master: func(*core.Worker, []byte) {
+				if words++; words == 1 {
+					spoke <- true
+				}
+			}})
+			workers, events, stop := begin(t, &g)
+			pid := workers[0].PID()
+			t.Cleanup(func() { // it is a child of this process, until that is waited for
+				if c.want.Left {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+					_, _ = unix.Wait4(pid, nil, 0, nil)
+				}
+			})
+			receive(t, spoke, "the worker to begin")
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if e := await(t, events, core.Exited); e.Status != c.want || !e.Asked || words != 100 {
+				t.Errorf("the worker %v, asked %t, after %d words", e.Status, e.Asked, words)
+			}
+			lines := strings.Count(log.String(), fmt.Sprintf("pid=%d error=%q", pid, unix.EPERM))
+			left := strings.Count(log.String(), "cannot be killed, and is left to itself")
+			if lines != len(c.refused) || left != len(c.refused)-1 {
+				t.Errorf("%d signals are refused, and the log says\n%s", len(c.refused), &log)
 			}
 		})
 	}

@@ -1,12 +1,14 @@
 package core
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -362,6 +364,43 @@ func TestTheLoopLooksForEventsWhileGoroutinesPost(t *testing.T) {
 	e.post(again)
 	e.after(time.Millisecond, func() { e.finished = true })
 	e.run()
+}
+
+// Where Run ends early, and where a worker cannot be watched, one that may not be killed is left to itself, and the log says so.
+func TestNobodyWaitsForAWorkerThatMayNotBeKilled(t *testing.T) {
+	for _, unseen := range []bool{false, true} {
+		world := pretend(t)
+		outside := world.outside()
+		outside.Kill = func(int, syscall.Signal) error { return unix.EPERM }
+		outside.Reap = func(int) (fork.Status, bool, error) { return fork.Status{}, false, nil }
+		outside.Start = func(spec spawn.Spec) (spawn.Process, error) {
+			p, err := world.start(spec)
+			if unseen {
+				_ = unix.Close(p.Channel)
+				p.Channel = 1 << 20 // which cannot be open
+			}
+			return p, err
+		}
+		var log bytes.Buffer
+		g := Group{Workers: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		g.outside = outside
+		observe(&g).started = func(*Worker) { panic("as asked") }
+		func() {
+			defer func() {
+				if (recover() == nil) != unseen {
+					t.Error("the panic was swallowed")
+				}
+			}()
+			_ = g.Run(context.Background())
+		}()
+		want := fmt.Sprintf("and is left to itself\" worker=0 pid=1 error=%q", unix.EPERM)
+		if strings.Count(log.String(), want) != 1 {
+			t.Errorf("the log does not say %s:\n%s", want, &log)
+		}
+		for _, p := range world.workers {
+			_ = unix.Close(p.peer)
+		}
+	}
 }
 
 func TestPostAfterCloseIsHarmless(t *testing.T) {

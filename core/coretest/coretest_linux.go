@@ -392,10 +392,8 @@ func (t *Test) reap(pidfd int) (status fork.Status, ended bool, err error) {
 func (t *Test) kill(pidfd int, signal syscall.Signal) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	w := t.workers[pidfd]
-	if w == nil {
-		return unix.ESRCH
+	if w := t.workers[pidfd]; w != nil {
+		w.end(fork.Status{Known: true, Signal: signal})
 	}
-	w.end(fork.Status{Known: true, Signal: signal})
 	return nil
 }

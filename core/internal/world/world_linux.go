@@ -16,7 +16,7 @@ type World struct {
 	Inherit  func() (in spawn.Inheritance, worker bool, err error)
 	Start    func(spec spawn.Spec) (spawn.Process, error)
 	Reap     func(pidfd int) (status fork.Status, ended bool, err error)
-	Kill     func(pidfd int, signal syscall.Signal) error
+	Kill     func(pidfd int, signal syscall.Signal) error // an error says that the kernel refuses it, and not that the process has ended
 
 	// Refuse, if it is set, is asked before each system call on a channel, "send", "read", "shutdown" or "watch", and the error that
 	// it returns is taken for the kernel's, which hardly ever refuses these.
