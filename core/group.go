@@ -261,8 +261,9 @@ func (g *Group) Resize(workers int) error {
 }
 
 // Restart replaces all workers, one after the other: each is asked to end only when the new one in its place is ready, so
-// that no request is refused meanwhile. It waits until all are replaced. Where a new worker ends before it is ready, those
-// that are not replaced yet stay, and Restart returns an error that is ErrNotReplaced. It must not be called from a callback.
+// that no request is refused meanwhile. A worker that Backoff keeps from being started is started at once. Restart waits until all
+// are replaced. Where a new worker ends before it is ready, those that are not replaced yet stay, and Restart returns an error that is
+// ErrNotReplaced. It must not be called from a callback.
 //
 // When ctx ends, Restart returns its error, and the replacement goes on. If the group stops meanwhile, or outside the
 // master's Run, it returns ErrClosed.

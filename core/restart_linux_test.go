@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -196,6 +197,46 @@ func TestARestartThatFailsKeepsTheOldWorkers(t *testing.T) {
 	cancel()
 	if err := g.Restart(ended); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("Restart with a context that has ended: %v", err)
+	}
+}
+
+// A worker that fails again and again, and so waits to be started, is not passed over: what it fails of may have been mended.
+func TestRestartStartsAWorkerThatWaits(t *testing.T) {
+	role(t, "fickle")
+	standardError(t)
+	file := filepath.Join(t.TempDir(), "present")
+	t.Setenv("CORE_TEST_FILE", file)
+	g := kit(&core.Group{Workers: 2, Backoff: fork.Backoff{Least: 2 * deadline, Most: 2 * deadline, Stable: 2 * deadline}})
+	workers, events, stop := begin(t, g)
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	signalTo(t, workers[0], syscall.SIGKILL)
+	for await(t, events, core.Restarting).Wait == 0 {
+	}
+	if err := g.Restart(short(t)); !errors.Is(err, core.ErrNotReplaced) {
+		t.Errorf("Restart, when the worker fails once more, returned %v", err)
+	}
+	if e := await(t, events, core.RollFailed); e.Index != 0 || e.Worker == workers[0] || e.Status.Code != 1 {
+		t.Errorf("the event is %+v", e)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Restart(short(t)); err != nil {
+		t.Error(err)
+	}
+	running := g.Running()
+	if len(running) != 2 || slices.Contains(running, workers[1]) {
+		t.Errorf("after Restart the workers %v are running", running)
+	}
+	for _, w := range running {
+		if _, err := sum.Do(short(t), w, nil); err != nil {
+			t.Errorf("%v: %v", w, err)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -43,7 +43,8 @@ func TestSimulation(t *testing.T) {
 		"kills": all.Kills, "hangs": all.Hangs, "late starts": all.Unready, "rolls": all.Rolls, "failed rolls": all.FailedRolls,
 		"spent budgets": all.Spent, "removals": all.Removals,
 		"processes that were released late": all.Released, "processes that were given up": all.GivenUp,
-		"processes that could not be told to end": all.Untold, "signals that were refused": all.Refused} {
+		"processes that could not be told to end": all.Untold, "signals that were refused": all.Refused,
+		"starts that a replacement does not put off": all.Early} {
 		if n < *histories/100 {
 			t.Errorf("there were %d %s in %d histories", n, name, *histories)
 		}
@@ -51,7 +52,7 @@ func TestSimulation(t *testing.T) {
 }
 
 type tally struct {
-	Starts, FailedStarts, Exits, Kills, Hangs, Unready, Rolls, FailedRolls, Spent, Removals, Released, GivenUp, Untold, Refused int
+	Starts, FailedStarts, Exits, Kills, Hangs, Unready, Rolls, FailedRolls, Spent, Removals, Released, GivenUp, Untold, Refused, Early int
 }
 
 func (t *tally) add(o *tally) {
@@ -69,6 +70,7 @@ func (t *tally) add(o *tally) {
 	t.GivenUp += o.GivenUp
 	t.Untold += o.Untold
 	t.Refused += o.Refused
+	t.Early += o.Early
 }
 
 // A world is what a supervisor acts upon, with all that a group may meet.
@@ -91,7 +93,7 @@ type world struct {
 	spent     bool
 	done      bool
 	rolling   bool
-	rollable  map[*Process]bool // that are to be replaced
+	before    int // how many processes there had been when workers were to be replaced
 }
 
 // simulated is what a process really does, and what the world knows of it.
@@ -123,13 +125,14 @@ type simulatedPlace struct {
 	backoff  Backoff
 	removed  bool
 	notUntil time.Time // the back-off
+	stale    bool      // no process that was begun since workers were to be replaced has been ready
 }
 
 const far = 1000 * time.Hour
 
 func newWorld(seed uint64) *world {
 	w := &world{Rand: rand.New(rand.NewPCG(seed, 0)), time: time.Unix(1000, 0),
-		places: make(map[*Place]*simulatedPlace), rollable: make(map[*Process]bool), log: func(string, ...any) {}}
+		places: make(map[*Place]*simulatedPlace), log: func(string, ...any) {}}
 	w.policy = Policy{AbortTimeout: w.upTo(time.Second), DrainTimeout: w.upTo(10 * time.Second), TermTimeout: w.upTo(time.Second),
 		Backoff: Backoff{Least: w.upTo(time.Second), Most: w.upTo(time.Minute), Stable: w.upTo(5 * time.Second), Jitter: w.Float64() - 0.2}}
 	if w.one(2) {
@@ -159,6 +162,7 @@ func (w *world) run() error {
 	for range w.IntN(4) {
 		w.addPlace()
 	}
+	w.obey()
 	for steps := 20 + w.IntN(60); steps > 0 && w.error == nil && !w.done; steps-- {
 		switch n := w.IntN(100); {
 		case n < 2:
@@ -242,13 +246,11 @@ func (w *world) stop() {
 func (w *world) roll() {
 	w.log("%v roll", w.time.Unix())
 	w.Rolls++
-	clear(w.rollable)
-	for _, p := range w.processes {
-		if w.stopped.IsZero() && p.Current() && !w.places[p.Place()].role.Once {
-			w.rollable[p.Process] = true
-		}
+	w.rolling, w.before = w.stopped.IsZero(), w.names
+	for _, place := range w.s.places {
+		known := w.places[place]
+		known.stale = !known.role.Once
 	}
-	w.rolling = w.stopped.IsZero()
 	w.s.Roll()
 }
 
@@ -451,7 +453,6 @@ func (w *world) forget(p *simulated) {
 // countFailure keeps the world's own books of what the policy says about failures.
 func (w *world) countFailure(p *simulated, lived time.Duration) {
 	place := w.places[p.place]
-	delete(w.rollable, p.Process)
 	if p.unwanted || !w.stopped.IsZero() || place.role.Once || !p.Current() {
 		return
 	}
@@ -511,6 +512,8 @@ func (w *world) orderedStart(p *Process) {
 		w.fail("a process is started after the stop")
 	case place.removed:
 		w.fail("a process is started in a place that was given up")
+	case w.time.Before(place.notUntil) && w.rolling && place.stale:
+		w.Early++
 	case w.time.Before(place.notUntil):
 		w.fail("a process is started %v before its back-off is over", place.notUntil.Sub(w.time))
 	}
@@ -594,6 +597,10 @@ func (w *world) heard(o Order, p *simulated) {
 			w.fail("the cause %v is told", o.Err)
 		}
 		p.exited = true
+	case Ready:
+		if p.name > w.before {
+			w.places[p.place].stale = false
+		}
 	case Hung:
 		w.Hangs++
 		if w.policy.Heartbeat == 0 || w.time.Before(p.hangs) || !p.isReady || w.places[p.place].role.Mute {
@@ -617,9 +624,14 @@ func (w *world) heard(o Order, p *simulated) {
 			w.fail("nobody asked for workers to be replaced")
 		}
 		w.rolling = false
-		for p := range w.rollable {
-			if p.Current() && (p.state == starting || p.state == alive || p.state == ready) {
-				w.fail("process %d was not replaced", p.Owner.(*simulated).name)
+		for _, p := range w.processes {
+			if p.Current() && p.name <= w.before && !w.places[p.place].role.Once {
+				w.fail("process %d was not replaced", p.name)
+			}
+		}
+		for _, place := range w.places {
+			if place.stale && !place.removed {
+				w.fail("workers were replaced, but for a place where no new one has been ready")
 			}
 		}
 	case RollFailed:
@@ -643,6 +655,9 @@ func (w *world) check() {
 		overdue := at.IsZero() && (p.told || p.state == aborted) && p.state != killed
 		if overdue || !at.IsZero() && at.Before(w.time) {
 			w.fail("process %d is forgotten in state %d", p.name, p.state)
+		}
+		if p.held && p.Process == w.s.successor && w.time.Sub(p.exitsAt) > w.policy.TermTimeout+longestPause {
+			w.fail("process %d has ended, and workers are to be replaced when it is ready", p.name)
 		}
 	}
 	extra := 0

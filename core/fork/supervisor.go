@@ -50,7 +50,7 @@ type Supervisor struct {
 	done    bool
 
 	rolling   bool
-	older     uint64   // those born up to here are to be replaced
+	older     uint64   // those born up to here are replaced
 	successor *Process // which is coming up
 	retired   *Process // which it, or the one before, has replaced
 }
@@ -69,6 +69,7 @@ type Place struct {
 	backoff   Backoff
 	current   *Process // nil: the place is given up
 	successor *Process // takes over as soon as it is ready
+	stale     bool     // nobody who was started since the call of Roll has been ready here
 }
 
 // Role is what is particular to the workers of a place.
@@ -163,8 +164,8 @@ const (
 	Unready                      // it was not ready in time
 	Hung                         // it gave no sign of life
 	Signalled                    // it was sent SIGTERM or SIGKILL, for it did not end
-	Rolled                       // all workers that were there at the call of Roll are replaced
-	RollFailed                   // the rest of them stay: the new one ended, or the group stops
+	Rolled                       // in each place that was there at the call of Roll, a worker that was started since is ready, or was
+	RollFailed                   // the rest of them are not replaced: the new one ended, or the group stops
 	BudgetSpent                  // there were too many failures, and the group stops
 	Held                         // it has ended, and cannot be reaped as long as another process traces it
 )
@@ -291,6 +292,7 @@ func (s *Supervisor) finish() {
 // launch has a process started now.
 func (s *Supervisor) launch(p *Process) {
 	s.birth(p)
+	p.deadline = time.Time{} // if it was waiting for that
 	s.order(Order{Do: Start, Process: p})
 }
 
@@ -338,6 +340,9 @@ func (s *Supervisor) Ready(p *Process) {
 	}
 	p.state, p.deadline = ready, time.Time{}
 	s.tell(Ready, p)
+	if p.born > s.older {
+		p.place.stale = false
+	}
 	if s.policy.Heartbeat > 0 && !p.place.role.Mute {
 		s.Sign(p)
 		s.arm(p, s.policy.Heartbeat)
@@ -466,6 +471,10 @@ func (s *Supervisor) Held(p *Process) bool {
 	p.pause = min(2*pause, longestPause)
 	if pause < longestPause && (p.pause == longestPause || !again) {
 		s.tell(Held, p)
+		if p == s.successor { // which may stay for ever, and will not be ready
+			p.place.successor = nil // if it is still to take over
+			s.failRoll(p, Status{Held: true})
+		}
 	}
 	if again {
 		s.arm(p, pause)
@@ -494,7 +503,7 @@ func (s *Supervisor) ended(p *Process, status Status, lived time.Duration) {
 	switch {
 	case p.unwanted: // as all are when the group stops
 	case p == place.successor:
-		// The one that it was to replace is in service, so nothing is lost by giving up.
+		// The one that it was to replace is in service, or is replaced when it has ended, so nothing is lost by giving up.
 		place.successor = nil
 		s.failRoll(p, status)
 	case p != place.current:
@@ -553,15 +562,19 @@ func (s *Supervisor) spend() bool {
 
 // ---- replacing workers ----
 
-// Roll replaces every worker that is there now, one after the other: the next one is asked to end only when the new one in
-// its place is ready. Where a new one ends before it is ready, the remaining old ones stay in service. A call while workers
-// are being replaced has those replaced, too, that were started meanwhile.
+// Roll replaces the worker of every place that is there now, one after the other: the next one is asked to end only when the new one in
+// its place is ready. Where one is still to be started, after a failure, that is done at once: whoever replaces workers may have mended
+// what they failed of. Where a new one ends before it is ready, the remaining old ones stay in service. A call while workers are being
+// replaced has those replaced, too, that were started meanwhile.
 func (s *Supervisor) Roll() {
 	if s.stopped {
 		s.tell(RollFailed, nil)
 		return
 	}
 	s.rolling, s.older = true, s.births
+	for _, place := range s.places {
+		place.stale = !place.role.Once
+	}
 	s.roll()
 }
 
@@ -571,18 +584,21 @@ func (s *Supervisor) roll() {
 		return
 	}
 	for _, place := range s.places {
-		current := place.current
-		if place.role.Once || current.born > s.older {
+		if !place.stale {
 			continue
 		}
-		switch current.state {
-		case starting, alive, ready:
+		switch current := place.current; {
+		case current.state == waiting:
+			s.successor = current
+			s.launch(current)
+		case current.born > s.older && (current.state == starting || current.state == alive):
+			s.successor = current // it has taken the place of one that ended meanwhile
+		default: // also where the current one is on its way to its end, however long that takes
 			place.successor = &Process{place: place}
 			s.successor = place.successor
-			s.launch(place.successor)
-			return
+			s.launch(s.successor)
 		}
-		// Others wait to be started, or are ending, and so are replaced anyway.
+		return
 	}
 	s.rolling = false
 	s.tell(Rolled, nil)
