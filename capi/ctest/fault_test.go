@@ -51,7 +51,10 @@ type refusal struct {
 	runtime int
 	// kept is how many mappings stay because it is this call that would have unmapped them.
 	kept int
-	// silent tells that the error means no more than that the other end is gone, which needs no line of its own.
+	// stubborn has the executed program neither end when it is asked to nor upon SIGTERM, since this call is made only then.
+	stubborn bool
+	// silent tells that the error needs no line of its own: it means no more than that the other end is gone, or that the same is done by
+	// another call.
 	silent bool
 }
 
@@ -132,6 +135,9 @@ var refusalsInC = []refusal{
 	{call: "pidfd_open", errno: syscall.ENFILE},
 	{call: "pidfd_open", errno: syscall.ENOMEM},
 	{call: "pidfd_open", errno: syscall.ENOSYS},
+	{call: "pidfd_send_signal", errno: syscall.EPERM, in: []phase{stop}, stubborn: true},
+	{call: "pidfd_send_signal", errno: syscall.ENOSYS, stubborn: true, silent: true},
+	{call: "pidfd_send_signal", errno: syscall.ENOMEM, stubborn: true},
 	{call: "waitid", errno: syscall.EINTR, in: []phase{restart, stop}},
 	{call: "waitid", errno: syscall.EINVAL, in: []phase{restart}},
 	{call: "waitid", errno: syscall.ENOSYS},
@@ -197,6 +203,9 @@ var refusalsInGo = []refusal{
 	{call: "send", errno: syscall.ECONNRESET},
 	{call: "send", errno: syscall.EIO, in: []phase{traffic}},
 	{call: "write", errno: syscall.EINTR, in: []phase{spawn, traffic}},
+	{call: "pidfd_send_signal", errno: syscall.EPERM, in: []phase{reload, stop}, stubborn: true},
+	{call: "pidfd_send_signal", errno: syscall.ENOSYS, stubborn: true, silent: true},
+	{call: "pidfd_send_signal", errno: syscall.ENOMEM, stubborn: true},
 	{call: "waitid", errno: syscall.EINTR, in: []phase{restart, stop}},
 	{call: "madvise", errno: syscall.ENOMEM},
 	{call: "mmap", errno: syscall.ENOMEM, in: []phase{restart}, fatal: noMemoryGo},
@@ -246,12 +255,18 @@ type faults struct {
 	name            string // of its language
 	injector, group string // programs
 	refusals        []refusal
-	line            *regexp.Regexp   // of the log: all of it, whether it is in the file, the line, what it says
-	usual           map[bool]summary // of runs without a fault, with and without fault_malloc.c
+	line            *regexp.Regexp     // of the log: all of it, whether it is in the file, the line, what it says
+	usual           map[manner]summary // of runs without a fault
 }
 
+// A manner is what runs differ in apart from the call that is refused: whether that is fault_malloc.c's, and whether the executed program
+// is stubborn.
+type manner struct{ malloc, stubborn bool }
+
+func (r *refusal) manner() manner { return manner{r.call == "malloc", r.stubborn} }
+
 func faultsInC(t *testing.T, dir, injector string) *faults {
-	f := &faults{name: "C", injector: injector, group: filepath.Join(dir, "group_in_c"), refusals: refusalsInC, usual: map[bool]summary{},
+	f := &faults{name: "C", injector: injector, group: filepath.Join(dir, "group_in_c"), refusals: refusalsInC, usual: map[manner]summary{},
 		line: regexp.MustCompile(`(?m)^(log: )?(\d\d/\d\d/\d{4} \d\d:\d\d:\d\d UTC (?:REPORT|WARN|ERROR): .*PID:\d+ (.*))$`)}
 	if err := compile(f.injector+".so", []string{filepath.Join("testdata", "fault_malloc.c")}, "-shared", "-fPIC"); err != nil {
 		t.Fatal(err)
@@ -259,19 +274,20 @@ func faultsInC(t *testing.T, dir, injector string) *faults {
 	if err := compile(f.group, []string{filepath.Join(programs, "fault_group.c")}, libraryFlags(t)...); err != nil {
 		t.Fatal(err)
 	}
-	f.measure(t, refusal{call: "fork", errno: syscall.EAGAIN}, refusal{call: "malloc", errno: syscall.ENOMEM})
+	f.measure(t, refusal{call: "fork", errno: syscall.EAGAIN}, refusal{call: "malloc", errno: syscall.ENOMEM},
+		refusal{call: "fork", errno: syscall.EAGAIN, stubborn: true})
 	return f
 }
 
 func faultsInGo(t *testing.T, dir, injector string) *faults {
-	f := &faults{name: "Go", injector: injector, group: filepath.Join(dir, "group_in_go"), refusals: refusalsInGo, usual: map[bool]summary{},
+	f := &faults{name: "Go", injector: injector, group: filepath.Join(dir, "group_in_go"), refusals: refusalsInGo, usual: map[manner]summary{},
 		line: regexp.MustCompile(`(?m)^()(time=\S+ level=(?:WARN|ERROR) (.*))$`)}
 	err := runTool(buildLimit, "env", "-C", root, "CGO_ENABLED=0", setting("GO", "go"), "build", "-o", f.group,
 		"./capi/ctest/testdata/faultgroup")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.measure(t, refusal{call: "fork", errno: syscall.EAGAIN})
+	f.measure(t, refusal{call: "fork", errno: syscall.EAGAIN}, refusal{call: "fork", errno: syscall.EAGAIN, stubborn: true})
 	return f
 }
 
@@ -282,13 +298,13 @@ func (f *faults) measure(t *testing.T, none ...refusal) {
 		if run.err != nil {
 			t.FailNow()
 		}
-		f.usual[refused.call == "malloc"] = run.summary
+		f.usual[refused.manner()] = run.summary
 	}
 }
 
 // refuse has the call of that number fail, 0 being none, and fails the test if the group does not do as it must.
 func (f *faults) refuse(t *testing.T, refused refusal, in phase, number int) *faultRun {
-	run := &faultRun{refusal: refused, phase: in, number: number, usual: f.usual[refused.call == "malloc"]}
+	run := &faultRun{refusal: refused, phase: in, number: number, usual: f.usual[refused.manner()]}
 	run.do(t, f)
 	if run.err != nil {
 		t.Errorf("when %s number %d fails with %s in %v (MLN_FAULTS=%s/%s/%s/%v/%d): %v\n%s", refused.call, number,
@@ -434,6 +450,9 @@ func (r *faultRun) do(t *testing.T, f *faults) {
 		j = job{Path: f.group, Deadline: faultDeadline,
 			Env: []string{"LD_PRELOAD=" + f.injector + ".so", fmt.Sprintf("FAULT_MALLOC=%d:%d", r.phase, r.number)}}
 	}
+	if r.stubborn {
+		j.Args = append(j.Args, "stubborn")
+	}
 	result, output, files := j.run(t)
 	r.output = output
 	if files != nil && result.Status == "" {
@@ -515,7 +534,7 @@ func (r *faultRun) judge(said bool) error {
 		return fmt.Errorf("the group has not told how it went: %w", err)
 	case again > 0 && r.errno == syscall.EINTR:
 		return fmt.Errorf("an interrupted call was not just made again: %+v", *s)
-	case !said && strings.Contains(r.output, "does not end"):
+	case !said && !r.silent && (!r.stubborn || r.number > 0 && r.calls >= r.number) && strings.Contains(r.output, "does not end"):
 		return fmt.Errorf("a worker was made to end, and the log does not say %q", r.errno.Error())
 	case again > 0 && (r.number == 0 || !said && !r.silent):
 		return fmt.Errorf("something was tried again, and the log does not say %q: %+v", r.errno.Error(), *s)

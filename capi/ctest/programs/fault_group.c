@@ -5,6 +5,8 @@
  *
  * What must hold whatever fails: what was accepted arrives once and in order as long as both ends live, the group is complete
  * in the end, and no process, descriptor or mapping is left. A start that is refused says so by its result, and the status is 3.
+ *
+ * With the argument "stubborn" the program that is executed does not end when it is asked to, nor upon SIGTERM.
  * deadline: 40s
  */
 #include "check.h"
@@ -36,7 +38,7 @@ struct life {
 };
 
 static struct life lives[LIVES_MAX];
-static int life_count, step, refused, killed, reloads;
+static int life_count, step, refused, killed, left, reloads;
 static long long next_reload;
 static unsigned messages = MESSAGES; /* that each worker is to be sent */
 static enum phase current;
@@ -44,6 +46,7 @@ static pid_t master;
 static mln_event_t *loop;
 static char *log_path, *program;
 static int is_program; /* this process is a worker that was executed */
+static int stubborn;   /* one that was executed does not end by itself */
 
 static void begin(enum phase phase)
 {
@@ -61,12 +64,14 @@ static void spare(int spared)
 
 static void write_value(int value)
 {
+    /* In that time every other worker ends. */
+    const char *haste = stubborn ? "worker_drain_timeout 2000; worker_kill_timeout 500;\n" : "";
     char text[2000];
 
     snprintf(text, sizeof text,
              "framework \"multiprocess\"; worker_proc %d; log_level \"report\"; log_path \"%s/log\"; value %d;\n"
-             "worker_backoff_min 10; worker_backoff_max 100;\n",
-             WORKERS, scratch_dir, value);
+             "worker_backoff_min 10; worker_backoff_max 100;\n%s",
+             WORKERS, scratch_dir, value, haste);
     snprintf(scratch_conf_path, sizeof scratch_conf_path, "%s/melon.conf", scratch_dir);
     scratch_write(scratch_path("next.conf"), text);
     CHECK_INT(rename(scratch_path("next.conf"), scratch_conf_path), 0);
@@ -136,9 +141,19 @@ static void in_worker(mln_event_t *ev)
     tell_state(HELLO);
 }
 
+static void linger(void)
+{
+    for (;;)
+        pause();
+}
+
 static int be_a_program(void)
 {
     is_program = 1;
+    if (stubborn) {
+        signal(SIGTERM, SIG_IGN);
+        CHECK_INT(atexit(linger), 0);
+    }
     if ((loop = mln_event_new()) == NULL || mln_fork_worker_ipc_handler_set(NUMBERED, on_numbered, NULL) != 0)
         return 4;
     mln_fork_worker_events_set(loop);
@@ -260,13 +275,14 @@ static int feed(mln_event_t *ev, mln_fork_t *f, void *data)
 
 static void spawn(void)
 {
-    static char role[] = "worker";
-    mln_s8ptr_t *args = calloc(2, sizeof *args);
+    static char role[] = "worker", manner[] = "stubborn";
+    mln_s8ptr_t *args = calloc(3, sizeof *args);
 
     CHECK(args != NULL);
     args[0] = program;
     args[1] = role;
-    if (mln_fork_spawn(M_PST_SUP, args, 2, loop) == 0)
+    args[2] = manner;
+    if (mln_fork_spawn(M_PST_SUP, args, stubborn ? 3 : 2, loop) == 0)
         return;
     CHECK(errno != 0);
     ++refused;
@@ -302,6 +318,18 @@ static int complete(int all, int programs)
     struct survey found = survey();
 
     return found.all == all && found.greeted == all && found.programs == programs;
+}
+
+/* Ends those that the library has left to themselves, since it could not kill them. */
+static void end_left(void)
+{
+    for (const struct life *life = lives; life < lives + life_count; ++life) {
+        if (waitpid(life->pid, NULL, WNOHANG) != 0)
+            continue; /* no child any more */
+        ++left;
+        CHECK_INT(kill(life->pid, SIGKILL), 0);
+        CHECK_INT(waitpid(life->pid, NULL, 0), life->pid);
+    }
 }
 
 static void next_phase(enum phase phase)
@@ -418,6 +446,8 @@ int main(int argc, char **argv)
 
     master = getpid();
     program = argv[0];
+    for (int i = 1; i < argc; ++i)
+        stubborn |= strcmp(argv[i], "stubborn") == 0;
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return be_a_program();
     scratch_make();
@@ -436,9 +466,11 @@ int main(int argc, char **argv)
     CHECK_INT(result, 0);
     CHECK_INT(current, STOP);
     begin(NONE);
+    if (stubborn)
+        end_left();
     CHECK_INT(child_count(), 0);
     printf("refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d of-files=%d in-worker=%d in-program=%d\n", refused,
-           life_count - WORKERS - 2 - killed, reloads - 1, unanswered(), fd_count(), mapping_count(""), mapping_count("/"),
+           life_count - WORKERS - 2 - killed + left, reloads - 1, unanswered(), fd_count(), mapping_count(""), mapping_count("/"),
            last.descriptors, last.program_descriptors);
     free(log_path);
     return 0;

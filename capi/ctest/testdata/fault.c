@@ -94,6 +94,7 @@ static const struct call {
     {"setsockopt", {SYS_setsockopt, -1}, NULL},
     {"shutdown", {SYS_shutdown, -1}, NULL},
     {"pidfd_open", {SYS_pidfd_open, -1}, NULL},
+    {"pidfd_send_signal", {SYS_pidfd_send_signal, -1}, NULL},
     {"waitid", {SYS_waitid, SYS_wait4, -1}, NULL},
 };
 

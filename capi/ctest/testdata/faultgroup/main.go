@@ -5,6 +5,8 @@
 //
 // What must hold whatever fails: what was accepted arrives once and in order as long as both ends live, the group is complete in the
 // end, and no process, descriptor or mapping is left. A start that is refused says so by the error of Run, and the status is 3.
+//
+// With the argument "stubborn" the worker that is a program of its own does not end when it is asked to, nor upon SIGTERM.
 package main
 
 import (
@@ -15,7 +17,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -63,6 +67,9 @@ const (
 	patience = 50 * time.Millisecond
 )
 
+// stubborn has the worker that is a program of its own not end by itself.
+var stubborn = slices.Contains(os.Args, "stubborn")
+
 func say(word int) { _ = unix.Prctl(faultPhase+word, 0, 0, 0, 0) }
 
 // spare does something that is not to be refused.
@@ -102,6 +109,10 @@ func descriptors() (n int) {
 }
 
 func work() {
+	lingers := stubborn && slices.Contains(os.Args, "program")
+	if lingers {
+		signal.Ignore(syscall.SIGTERM)
+	}
 	var g core.Group
 	g.QueueLimit = 1 << 30
 	tell := func(m *core.Master, msgType uint32, payload []byte) {
@@ -131,6 +142,9 @@ func work() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "told:", err)
 		os.Exit(4)
+	}
+	for lingers {
+		time.Sleep(time.Hour)
 	}
 }
 
@@ -178,7 +192,10 @@ func lead() {
 	l := &leader{lives: make(map[*core.Worker]*life)}
 	g := &l.group
 	g.Workers = workers
-	g.Programs = []core.Program{{Path: self, Args: []string{"program"}, Reports: true}}
+	g.Programs = []core.Program{{Path: self, Args: slices.Concat(os.Args[1:], []string{"program"}), Reports: true}}
+	if stubborn {
+		g.StopTimeout, g.KillTimeout = 2*time.Second, 500*time.Millisecond // every other worker ends in that time
+	}
 	g.QueueLimit = 1 << 30
 	g.Backoff = fork.Backoff{Least: 10 * time.Millisecond, Most: 100 * time.Millisecond}
 	g.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -206,6 +223,9 @@ func lead() {
 	}
 	<-driven
 	say(none)
+	if stubborn {
+		l.endLeft()
+	}
 	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
 		wrong("there are children left: %v", err)
 	}
@@ -223,8 +243,10 @@ func (l *leader) observe(e core.Event) {
 	switch e.Kind {
 	case core.Started:
 		l.lives[e.Worker] = new(life)
-	case core.Signalled: // everybody here ends when asked to
-		l.ended++
+	case core.Signalled: // everybody else here ends when asked to
+		if !stubborn || e.Program == nil {
+			l.ended++
+		}
 	case core.Exited:
 		life := l.lives[e.Worker]
 		if e.Asked { // it has got all that was accepted, and so has this process of what it sent
@@ -232,6 +254,18 @@ func (l *leader) observe(e core.Event) {
 		} else if !life.killed {
 			l.ended++
 		}
+	}
+}
+
+// endLeft ends those that the group has left to themselves, since it could not kill them.
+func (l *leader) endLeft() {
+	for w := range l.lives {
+		if pid, err := unix.Wait4(w.PID(), nil, unix.WNOHANG, nil); err != nil || pid != 0 {
+			continue // no child any more
+		}
+		l.ended++
+		_ = syscall.Kill(w.PID(), syscall.SIGKILL)
+		_, _ = unix.Wait4(w.PID(), nil, 0, nil)
 	}
 }
 
