@@ -75,16 +75,29 @@ func toC(p []byte) unsafe.Pointer {
 //
 // On a thread of the program Go code runs on a goroutine's stack, which is small and grows by need. A handler installed
 // without SA_ONSTACK would run there, and run over its end. Calling a function with a large frame makes the stack grow
-// once; it shrinks only when the garbage collector finds it mostly unused, and then by half.
+// once. The garbage collector halves one that it finds mostly unused, also in the middle of a call of the engine, so there is
+// twice as much room as is promised.
 //
 //go:noinline
 func room(never bool) {
+	more(never)
 	if never {
 		var frame [stackRoom]byte
 		touch(&frame)
 	}
 }
 
+// more is the second half of room: the compiler puts no variable of more than 128 KiB on the stack.
+//
+//go:noinline
+func more(never bool) {
+	if never {
+		var frame [stackRoom]byte
+		touch(&frame)
+	}
+}
+
+// stackRoom is how much room is promised.
 const stackRoom = 96 << 10
 
 //go:noinline
