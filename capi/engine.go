@@ -80,20 +80,9 @@ func toC(p []byte) unsafe.Pointer {
 //
 //go:noinline
 func room(never bool) {
-	more(never)
 	if never {
-		var frame [stackRoom]byte
-		touch(&frame)
-	}
-}
-
-// more is the second half of room: the compiler puts no variable of more than 128 KiB on the stack.
-//
-//go:noinline
-func more(never bool) {
-	if never {
-		var frame [stackRoom]byte
-		touch(&frame)
+		var half, other [stackRoom]byte // the compiler puts no variable of more than 128 KiB on the stack
+		touch(&half, &other)
 	}
 }
 
@@ -101,4 +90,4 @@ func more(never bool) {
 const stackRoom = 96 << 10
 
 //go:noinline
-func touch(frame *[stackRoom]byte) { frame[0] = 1 }
+func touch(half, other *[stackRoom]byte) { half[0], other[0] = 1, 1 }
