@@ -32,7 +32,9 @@ func init() {
 	programs["chatty"] = func() error {
 		signal.Ignore(syscall.SIGTERM)
 		err := wordsWorker()
-		stuckInACallback()
+		if err == nil {
+			stuckInACallback()
+		}
 		return err
 	}
 }
