@@ -79,6 +79,9 @@ func TestStorm(t *testing.T) {
 			continue
 		}
 		l := s.lifeOf(running[random.IntN(len(running))])
+		if l == nil { // it runs, and is just being told of
+			continue
+		}
 		if random.IntN(2) == 0 {
 			kills++
 			s.lock.Lock()
