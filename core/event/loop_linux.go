@@ -150,7 +150,7 @@ func (l *Loop[T]) exorcise() {
 		if d == nil || d.kernel == 0 {
 			continue
 		}
-		event := unix.EpollEvent{Events: d.kernel, Fd: int32(d.fd), Pad: int32(d.round)}
+		event := d.event(d.kernel)
 		// One that is not open, or now is what epoll cannot watch, was closed without Clear, too: nothing can be reported for it.
 		err := unix.EpollCtl(fresh, unix.EPOLL_CTL_ADD, d.fd, &event)
 		if err != nil && err != unix.EBADF && err != unix.EPERM {
@@ -360,6 +360,11 @@ func (l *Loop[T]) settle() {
 	}
 }
 
+// event is how the kernel is told of d, and what it reports it by.
+func (d *descriptor[T]) event(mask uint32) unix.EpollEvent {
+	return unix.EpollEvent{Events: mask, Fd: int32(d.fd), Pad: int32(d.round)}
+}
+
 // tell brings the kernel's mask for d in line with mask.
 func (l *Loop[T]) tell(d *descriptor[T], mask uint32) error {
 	if mask == d.kernel && !d.unsure {
@@ -367,7 +372,7 @@ func (l *Loop[T]) tell(d *descriptor[T], mask uint32) error {
 	}
 	unsure := d.unsure
 	d.unsure = false
-	event := unix.EpollEvent{Events: mask, Fd: int32(d.fd), Pad: int32(d.round)}
+	event := d.event(mask)
 	var err error
 	switch {
 	case mask == 0:
