@@ -607,15 +607,23 @@ static mln_size_t bytes_queued(mln_fork_t *f)
     return n;
 }
 
-/* Writes as much as the kernel takes. The caller holds the lock. After M_C_ERROR errno tells why, and *lost how many bytes
-   went with it. */
+/* Whether the kernel is short of memory. That passes; a lost message does not come back. */
+static bool is_scarce(int error_number)
+{
+    return error_number == ENOBUFS || error_number == ENOMEM;
+}
+
+/*
+ * Writes as much as the kernel takes. The caller holds the lock. After M_C_ERROR and M_C_NOTYET errno tells why, and after the former
+ * *lost how many bytes went with it.
+ */
 static int write_out(mln_fork_t *f, mln_size_t *lost)
 {
     int result = connection_send_nosignal(&f->conn), error_number = errno;
 
     recycle(f);
-    if (result == M_C_ERROR && (error_number == ENOBUFS || error_number == ENOMEM))
-        result = M_C_NOTYET; /* the kernel is short of memory: that passes, a lost message does not come back */
+    if (result == M_C_ERROR && is_scarce(error_number))
+        result = M_C_NOTYET;
     if (result == M_C_ERROR) {
         *lost = bytes_queued(f);
         /* What the other end sent before it went away is still to be read: its end of file ends the channel. */
@@ -629,6 +637,11 @@ static int write_out(mln_fork_t *f, mln_size_t *lost)
     return result;
 }
 
+static void pause_briefly(void)
+{
+    (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
 /*
  * Whether the other end has been closed in one direction at most: its process is there. Where the kernel does not say, for want of
  * memory perhaps, it is asked again for a moment; then that is not to be relied upon.
@@ -636,7 +649,6 @@ static int write_out(mln_fork_t *f, mln_size_t *lost)
 static int half_closed(int fd)
 {
     enum { TRIES = 100 };
-    static const struct timespec pause = {0, 1000000};
     struct pollfd state = {.fd = fd};
 
     for (int tries = 0; poll(&state, 1, 0) < 0;) {
@@ -646,7 +658,7 @@ static int half_closed(int fd)
             log_line(error, "cannot see whether the other end of a connection is there, and take it for gone: %s", strerror(errno));
             return 0;
         }
-        (void)nanosleep(&pause, NULL);
+        pause_briefly();
     }
     return (state.revents & POLLHUP) == 0;
 }
@@ -674,7 +686,7 @@ static void end_stream(mln_event_t *ev, mln_fork_t *f, const struct engine_table
     if (shutdown(f->conn.sockfd, SHUT_WR) == 0)
         return;
     error_number = errno;
-    if (f->priv->end_refused++ == 0 && go != NULL && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f) >= 0)
+    if (f->priv->end_refused++ == 0 && go != NULL && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f, 0) >= 0)
         return;
     log_line(error, "worker %ld cannot be told that there is no more work for it: %s", (long)f->pid, strerror(error_number));
 }
@@ -685,13 +697,16 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
     const struct engine_table *go = loop_is_bound(ev) ? loop_engine(ev) : NULL;
     mln_size_t lost = 0;
     int result, error_number;
-    bool waits, finishing;
+    bool is_short, tells, waits, finishing;
 
     lock_acquire(lock);
     result = write_out(f, &lost);
     error_number = errno;
     finishing = f->priv->finishing; /* it shares a byte with what other threads set */
-    waits = result == M_C_NOTYET && go != NULL && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f) >= 0;
+    is_short = result == M_C_NOTYET && is_scarce(error_number);
+    tells = is_short && !f->priv->is_short;
+    f->priv->is_short = is_short;
+    waits = result == M_C_NOTYET && go != NULL && go->channel_want_write(ev->handle, f->conn.sockfd, (uintptr_t)f, is_short) >= 0;
     f->priv->blocked = waits;
     if (!waits) /* whoever sends the next message sees to it that it is written */
         f->priv->tail = NULL;
@@ -699,6 +714,8 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
     /* Said without the lock: a logger of the program's own may send. */
     if (result == M_C_ERROR && error_number != EPIPE && error_number != ECONNRESET)
         log_line(error, "%zu bytes for process %ld cannot be sent: %s", lost, (long)f->pid, strerror(error_number));
+    if (tells)
+        log_line(error, "nothing can be sent to process %ld, which is tried again: %s", (long)f->pid, strerror(error_number));
     if (result == M_C_NOTYET && !waits && go != NULL)
         log_line(error, "cannot wait for process %ld to take more; the next message will try again", (long)f->pid);
     if (result == M_C_ERROR && half_closed(f->conn.sockfd))
@@ -901,7 +918,10 @@ __attribute__((noreturn)) static void leave(mln_fork_t *f)
         lock_release(lock);
         if (result != M_C_NOTYET)
             break;
-        (void)poll(&writable, 1, -1);
+        if (is_scarce(errno))
+            pause_briefly();
+        else
+            (void)poll(&writable, 1, -1);
     }
     log_line(none, "the master has no more work for this process");
     exit(0);
@@ -948,6 +968,8 @@ static void receive_now(mln_event_t *ev, int fd, mln_fork_t *f)
         channel_deliver(ev, generation);
     else if (ev->step.kind == STEP_CLOSED)
         channel_closed(ev, f, ev->step.text);
+    else if (ev->step.kind == STEP_TELL)
+        worker_tell(f->priv->worker, ev->step.text);
 }
 
 void mln_ipc_fd_handler_master(mln_event_t *ev, int fd, void *data)

@@ -33,7 +33,7 @@ type channel struct {
 	queued   bool      // in the loop's backlog
 	received int       // bytes, in all
 	more     bool      // the last read filled its buffer: another one may bring more
-	refused  bool      // the kernel could not carry the last read out, and is to be asked again
+	short    bool      // of memory is the kernel, and that was told
 	reads    int       // since the loop looked at other descriptors
 	broken   error     // what is wrong with what came
 }
@@ -117,15 +117,19 @@ func (ch *channel) rest(frame C.uint32_t) []byte {
 // engineChannelWantWrite is the entry channel_want_write of struct engine_table.
 //
 //export engineChannelWantWrite
-func engineChannelWantWrite(handle C.int64_t, fd C.int, c C.uintptr_t) C.int {
+func engineChannelWantWrite(handle C.int64_t, fd C.int, c C.uintptr_t, scarce C.int) C.int {
 	room(false)
 	l := loopOf(handle)
 	ch := l.channels[uintptr(c)]
 	if ch == nil { // sent before anybody reads: writing is all that is asked for
 		ch = &channel{loop: l, c: uintptr(c), fd: int(fd), level: noLevel}
 	}
-	return result(l.Set(int(fd), event.Registration[target]{Directions: event.Write, OneShot: true, Append: true,
-		Timeout: event.KeepTimeout, Target: target{channel: ch}, Pollable: true}))
+	err := l.Set(int(fd), event.Registration[target]{Directions: event.Write, OneShot: true, Append: true,
+		Timeout: event.KeepTimeout, Target: target{channel: ch}, Pollable: true})
+	if err == nil && scarce != 0 {
+		l.Rest(int(fd), event.Write)
+	}
+	return result(err)
 }
 
 // engineChannelReceive is the entry channel_receive of struct engine_table.
@@ -238,16 +242,17 @@ func (ch *channel) handOut() bool {
 	return true
 }
 
-// read reads once. It reports whether that was the end.
+// read reads once. It reports whether that made a step.
 func (ch *channel) read() bool {
 	ch.keep()
 	space := ch.inbox.Space()
 	ch.pin()
 	n, errno := read(ch.fd, space)
 	ch.reads++
-	ch.more, ch.refused = n == len(space), false
+	ch.more = n == len(space)
 	switch {
 	case n > 0:
+		ch.short = false
 		ch.inbox.Added(n)
 		ch.received += n
 		if w := ch.loop.workers[ch.worker]; w != nil {
@@ -260,9 +265,15 @@ func (ch *channel) read() bool {
 		}
 	case errno == unix.EAGAIN:
 		return false
-	case errno == unix.EINTR || errno == unix.ENOMEM || errno == unix.ENOBUFS:
-		ch.refused = true // what is there stays there
-		return false
+	case errno == unix.ENOMEM || errno == unix.ENOBUFS: // what is there stays there
+		ch.loop.Rest(ch.fd, event.Read)
+		if ch.short {
+			return false
+		}
+		ch.short = true
+		ch.loop.say("cannot be read, which is tried again: " + errno.Error())
+		ch.loop.step.kind, ch.loop.step.target = C.STEP_TELL, C.uintptr_t(ch.worker)
+		return true
 	case errno != unix.ECONNRESET: // which is an end like any other, with messages that nobody read
 		ch.broken = errors.New("it cannot be read: " + errno.Error())
 	}
@@ -277,10 +288,7 @@ func (ch *channel) drain(left *int) {
 		before := ch.received
 		made := ch.receive()
 		*left -= ch.received - before
-		if made {
-			return
-		}
-		if ch.refused {
+		if made || ch.resting() {
 			return
 		}
 		if ch.received == before { // somebody else has read
@@ -289,6 +297,9 @@ func (ch *channel) drain(left *int) {
 	}
 	ch.close()
 }
+
+// resting reports whether the kernel was short of memory a moment ago.
+func (ch *channel) resting() bool { return ch.loop.Resting(ch.fd, event.Read) }
 
 // pin tells the Go runtime that C looks at the inbox's memory.
 func (ch *channel) pin() {
@@ -385,10 +396,15 @@ func (ch *channel) close() {
 
 // read does not wait, whatever mode the program has put the descriptor into.
 func read(fd int, p []byte) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
-		unix.MSG_DONTWAIT, 0, 0)
-	if errno != 0 {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+			unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+			continue
+		}
 		return 0, errno
 	}
-	return int(n), nil
 }

@@ -31,6 +31,7 @@ struct mln_fork_private_s {
     unsigned blocked : 1;     /* its loop writes when the kernel takes more */
     unsigned gone : 1;        /* closed: nothing may be done with it any more */
     unsigned finishing : 1;   /* nothing more is sent, and the other end is told so when the queue is written */
+    unsigned is_short : 1;    /* of memory was the kernel when it was last written, and that was told */
     unsigned deaf : 1;        /* the other end takes nothing any more; it may still have sent something */
 };
 

@@ -36,7 +36,7 @@ enum step_kind {
                       is started after `delay` */
     STEP_START,    /* start a process for `target` (struct worker *) now */
     STEP_DRAIN,    /* ask `target` (struct worker *) to end: it gets what is queued for it, then the end of its channel */
-    STEP_TELL,     /* `text` is what is to be said about `target` (struct worker *) */
+    STEP_TELL,     /* `text` is what is to be said about `target` (struct worker *), or about the master, if that is NULL */
     STEP_STOPPED,  /* no worker is left, and none will be started; `again`: because too many have failed */
     STEP_FAILED    /* the loop cannot go on; `text` says why */
 };
@@ -186,8 +186,8 @@ struct engine_table {
     void (*channel_detach)(int64_t loop, int fd, uintptr_t channel, uint32_t frame, void **rest, size_t *size);
     /* Reads it now, whatever the loop knows, and puts what came into loop->step. */
     void (*channel_receive)(int64_t loop, int fd, uintptr_t channel);
-    /* One STEP_WRITABLE, please. */
-    int (*channel_want_write)(int64_t loop, int fd, uintptr_t channel);
+    /* One STEP_WRITABLE, please; `scarce`: not at once, for the kernel is short of memory. */
+    int (*channel_want_write)(int64_t loop, int fd, uintptr_t channel, int scarce);
 
     /* Watches the process of a worker, which was started just now or was there already. */
     int (*worker_watch)(int64_t loop, uintptr_t worker, int pid, int pidfd, int role);

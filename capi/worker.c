@@ -804,7 +804,9 @@ void mln_fork_master_events_set(mln_event_t *ev)
 
 void worker_tell(const struct worker *w, const char *what)
 {
-    if (w->pid != 0)
+    if (w == NULL)
+        log_line(error, "the master %s", what);
+    else if (w->pid != 0)
         log_line(error, "worker %ld (%s) %s", (long)w->pid, name_of(w), what);
     else
         log_line(error, "the worker (%s) %s", name_of(w), what);

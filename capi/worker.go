@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -291,18 +292,20 @@ func (w *worker) reap() bool {
 // finish goes on with the processes that have ended: first what is left in their channels, then the end itself. It
 // reports whether that made a step.
 func (l *loop) finish() bool {
-	if len(l.ended) == 0 {
-		return false
+	for i, w := range l.ended {
+		ch := l.channelOf(w)
+		if ch == nil {
+			l.ended = slices.Delete(l.ended, i, i+1)
+			w.pidfd = -1
+			l.supervisor.Exited(w.life, w.status)
+			return l.obey()
+		}
+		if !ch.resting() {
+			ch.drain(&w.left)
+			return true
+		}
 	}
-	w := l.ended[0]
-	if ch := l.channelOf(w); ch != nil {
-		ch.drain(&w.left)
-		return true
-	}
-	l.ended = l.ended[1:]
-	w.pidfd = -1
-	l.supervisor.Exited(w.life, w.status)
-	return l.obey()
+	return false
 }
 
 func (l *loop) channelOf(w *worker) *channel {

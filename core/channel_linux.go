@@ -40,7 +40,6 @@ type channel struct {
 	resume func() // write, as a value that need not be made each time
 
 	reading   bool
-	paused    bool // is not read for a moment; see pause
 	retrying  bool // is written in a moment
 	finishing bool
 	broken    bool // nothing can be written any more
@@ -80,7 +79,7 @@ func (c *channel) read() {
 
 // readOnce reads and handles what one system call brings. It reports whether another may bring more.
 func (c *channel) readOnce() bool {
-	if !c.reading || c.paused {
+	if !c.reading {
 		return false
 	}
 	space := c.in.Space()
@@ -94,8 +93,8 @@ func (c *channel) readOnce() bool {
 		return true
 	case err == unix.EAGAIN:
 		return false
-	case scarce(err):
-		c.pause()
+	case scarce(err): // what is there stays there
+		c.engine.loop.Rest(c.fd, event.Read)
 		return false
 	case err != nil && err != unix.ECONNRESET:
 		c.reading = false
@@ -124,26 +123,6 @@ func (c *channel) readOnce() bool {
 		c.ended(err)
 	}
 	return complete && n == len(space)
-}
-
-// pause leaves the channel alone for a moment. What the kernel has no memory to hand over stays there, and would be reported again at
-// once.
-func (c *channel) pause() {
-	c.paused = true
-	_ = c.engine.loop.Set(c.fd, event.Registration[func()]{Timeout: event.NoTimeout}) // takes no memory
-	c.engine.after(event.RetryAfter, c.unpause)
-}
-
-func (c *channel) unpause() {
-	c.paused = false
-	if !c.reading {
-		return
-	}
-	if c.engine.watch(c.fd, c.read) != nil {
-		c.pause()
-		return
-	}
-	c.write() // it may have waited for being able to, which pause has ended
 }
 
 // errDescriptors is why a channel is ended through which descriptors came.
@@ -366,10 +345,11 @@ func (c *channel) lastWords() (all bool) {
 	c.broken = true
 	// A process that has inherited the other end may still hold it: it must not be able to make this go on for ever.
 	err := c.shutdown(unix.SHUT_RDWR)
-	for c.reading && !c.paused && (err == nil || c.pending()) {
+	resting := func() bool { return c.engine.loop.Resting(c.fd, event.Read) }
+	for c.reading && !resting() && (err == nil || c.pending()) {
 		c.readOnce()
 	}
-	return !c.paused
+	return !resting()
 }
 
 // hungUp reports whether the other end is closed altogether, and not just for writing. Where the kernel does not tell, it is taken for

@@ -27,6 +27,8 @@ type Loop[T any] struct {
 	table   []*descriptor[T] // by descriptor number
 	changed []*descriptor[T] // whose mask the kernel has yet to learn
 	always  []*descriptor[T] // which epoll cannot watch since they are always ready: regular files
+	resting []*descriptor[T] // see Rest
+	rested  int64            // when their rest is over
 	buffer  []unix.EpollEvent
 
 	ready  []occurrence[T] // noticed and not yet taken
@@ -57,6 +59,7 @@ type descriptor[T any] struct {
 	round   uint64
 	armed   Direction
 	oneShot Direction
+	resting Direction // of those that are armed; see Rest
 	targets [directions]T
 	// kernel is the mask that epoll holds; 0: not registered there, since a descriptor without interest would still
 	// report hang-ups, for ever and to nobody.
@@ -175,7 +178,7 @@ func (l *Loop[T]) Close() {
 	} else {
 		l.release()
 	}
-	l.table, l.changed, l.always, l.ready, l.slots = nil, nil, nil, nil, nil
+	l.table, l.changed, l.always, l.resting, l.ready, l.slots = nil, nil, nil, nil, nil, nil
 	l.taken, l.timers, l.timeouts = 0, heap{}, heap{}
 }
 
@@ -253,10 +256,11 @@ func (l *Loop[T]) Set(fd int, r Registration[T]) error {
 		l.doubt(d)
 	}
 	d.pollable = r.Pollable || d.pollable && r.Append
-	if err := l.admit(d, armed, fresh); err != nil {
+	resting := d.resting &^ r.Directions
+	if err := l.admit(d, armed&^resting, fresh); err != nil {
 		return &DescriptorError{fd, err}
 	}
-	d.armed, d.oneShot = armed, oneShot
+	d.armed, d.oneShot, d.resting = armed, oneShot, resting
 	for i := range d.targets {
 		if r.Directions&(1<<i) != 0 {
 			d.targets[i] = r.Target
@@ -284,13 +288,55 @@ func (l *Loop[T]) Plain(fd int) (target T, data uint64, plain bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d := l.lookup(fd)
-	if d == nil || d.armed != Read || d.oneShot != 0 || d.always || d.deadline.queued() {
+	if d == nil || d.armed != Read || d.resting != 0 || d.oneShot != 0 || d.always || d.deadline.queued() {
 		return target, 0, false
 	}
 	var bytes [8]byte
 	binary.NativeEndian.PutUint32(bytes[:], uint32(d.fd))
 	binary.NativeEndian.PutUint32(bytes[4:], uint32(d.round))
 	return d.targets[0], binary.NativeEndian.Uint64(bytes[:]), true
+}
+
+// Rest leaves directions of fd alone for RetryAfter, or until they are set anew: what the kernel has refused to do in them, for want of
+// memory, it would report as possible at once. What is registered stays as it is.
+func (l *Loop[T]) Rest(fd int, directions Direction) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.lookup(fd)
+	if d == nil {
+		return
+	}
+	l.withdraw()
+	d.resting |= directions
+	if len(l.resting) == 0 {
+		l.rested = l.deadline(RetryAfter)
+	}
+	if !slices.Contains(l.resting, d) {
+		l.resting = append(l.resting, d)
+	}
+	l.change(d)
+	l.alarmEarlier()
+}
+
+// Resting reports whether any of the directions of fd is left alone for now.
+func (l *Loop[T]) Resting(fd int, directions Direction) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.lookup(fd)
+	return d != nil && d.resting&directions != 0
+}
+
+// wakeRested ends the rest of all that rest, when it is over.
+func (l *Loop[T]) wakeRested() {
+	if len(l.resting) == 0 || l.rested > l.now {
+		return
+	}
+	for _, d := range l.resting {
+		d.resting = 0
+		l.change(d)
+	}
+	clear(l.resting)
+	l.resting = l.resting[:0]
 }
 
 // doubt is for a descriptor that is set anew, without Clear: it may have been closed and its number used again, and then
@@ -347,7 +393,7 @@ func (l *Loop[T]) settle() {
 			continue
 		}
 		// Any other failure is a descriptor that was closed without Clear: nothing can be reported for it.
-		err := l.tell(d, interest(d.armed))
+		err := l.tell(d, interest(d.wanted()))
 		if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EPERM) {
 			d.changed = true
 			refused = append(refused, d)
@@ -359,6 +405,9 @@ func (l *Loop[T]) settle() {
 		l.askAgain()
 	}
 }
+
+// wanted is what the kernel is to report.
+func (d *descriptor[T]) wanted() Direction { return d.armed &^ d.resting }
 
 // event is how the kernel is told of d, and what it reports it by.
 func (d *descriptor[T]) event(mask uint32) unix.EpollEvent {

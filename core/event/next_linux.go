@@ -34,6 +34,7 @@ func (l *Loop[T]) Next(e *Event[T], wait Wait) Outcome {
 
 // take finds what is pending.
 func (l *Loop[T]) take(e *Event[T]) bool {
+	l.wakeRested()
 	if l.timerDue() {
 		_, n := l.timers.first()
 		l.timers.remove(n)
@@ -114,7 +115,7 @@ func (l *Loop[T]) pendingOf(o *occurrence[T]) Direction {
 	if l.lookup(d.fd) != d {
 		return 0
 	}
-	return directionsOf(o.events, d.armed, o.served) &^ o.served
+	return directionsOf(o.events, d.wanted(), o.served) &^ o.served
 }
 
 // directionsOf maps what the kernel reports to armed directions. A hang-up or an error is reported by the kernel
@@ -315,6 +316,9 @@ func (l *Loop[T]) earliest() int64 {
 			when, _ := h.first()
 			earliest = min(earliest, when)
 		}
+	}
+	if len(l.resting) > 0 {
+		earliest = min(earliest, l.rested)
 	}
 	return earliest
 }

@@ -574,3 +574,41 @@ func TestClosedButOpenElsewhere(t *testing.T) {
 		t.Errorf("Next returns %v after Wake", outcome)
 	}
 }
+
+// A direction that rests is not reported, not even by the kernel, until RetryAfter has passed, or until it is set anew.
+func TestRest(t *testing.T) {
+	limit(t)
+	for _, how := range []Wait{Outside, Park} {
+		l := newLoop(t)
+		a, b := pair(t)
+		write(t, b)
+		watch(t, l, a, Read|Write, "a")
+		expect(t, "with a handler that has the descriptor rest", round(l, func(e Event[string]) { l.Rest(a, Read|Write) }), "R:a")
+		if !l.Resting(a, Read) || l.Resting(b, Read) {
+			t.Fatal("Resting is wrong")
+		}
+		idle(t, l)
+		silent(t, l)
+		set(t, l, a, Registration[string]{Directions: Write, Append: true, OneShot: true, Timeout: KeepTimeout, Target: "a"})
+		expect(t, "when one direction is set anew", round(l, nil), "W:a")
+		_, _, plain := l.Plain(a)
+		if plain {
+			t.Error("a descriptor that rests is plain")
+		}
+		shut(t, b) // is reported whatever is asked for
+		if e := await(l, how); show(e) != "R:a" || l.Resting(a, Read) {
+			t.Errorf("%s came after the rest, want R:a", show(e))
+		}
+		l.Rest(a, Read)
+		began := time.Now()
+		await(l, how)
+		if took := time.Since(began); took < RetryAfter {
+			t.Errorf("a rest of %v took %v", RetryAfter, took)
+		}
+		l.Rest(a, Read)
+		l.Clear(a)
+		l.Rest(a, Read)
+		time.Sleep(2 * RetryAfter)
+		expect(t, "after Clear", round(l, nil), "")
+	}
+}
