@@ -557,6 +557,31 @@ static void release(const struct worker *w, pid_t pid, int pidfd, int64_t deadli
 }
 
 /*
+ * Whether a process, by its descriptor or its number, is a child that was not waited for. If not, whoever has the number is a stranger:
+ * the program has waited for the child itself, and the kernel has used the number again.
+ */
+static int is_child(unsigned type, id_t id)
+{
+    siginfo_t info;
+
+    return waitid((idtype_t)type, id, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
+}
+
+/* A descriptor of a process that was just forked, which is close-on-exec by itself. -1 with errno; ESRCH: it is gone. */
+static int open_child(pid_t pid)
+{
+    enum { BY_PIDFD = 3 }; /* P_PIDFD, which the C library's headers need not know yet */
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+    if (pidfd >= 0 && !is_child(BY_PIDFD, (id_t)pidfd)) {
+        close(pidfd);
+        errno = ESRCH;
+        return -1;
+    }
+    return pidfd;
+}
+
+/*
  * A process of w's that could not be watched, so there must not be one. Its descriptor, if it has one, never stands for another process
  * that has been given the number. errno stays.
  */
@@ -566,7 +591,7 @@ static void kill_and_reap(const struct worker *w, pid_t pid)
 
     if (w->pidfd >= 0)
         (void)syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
-    else
+    else if (is_child(P_PID, (id_t)pid))
         (void)kill(pid, SIGKILL);
     release(w, pid, w->pidfd, milliseconds() + KILL_WAIT_MS);
     errno = saved;
@@ -595,7 +620,7 @@ static int settle(struct worker *w, struct launch *launch, pid_t pid)
     int gone;
 
     lock_acquire(lock);
-    w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
+    w->pidfd = open_child(pid);
     if ((gone = w->pidfd < 0 && errno == ESRCH))
         w->pidfd = eventfd(1, EFD_CLOEXEC);
     if (w->pidfd < 0) {
@@ -616,11 +641,16 @@ static int settle(struct worker *w, struct launch *launch, pid_t pid)
     return 0;
 }
 
-/* Starts a process for w: 1 in the parent, 0 in a plain worker, -1 as prepare(). In the child w does not exist any more. */
+/*
+ * Starts a process for w: 1 in the parent, 0 in a plain worker, -1 as prepare(). In the child w does not exist any more.
+ *
+ * Signals wait until the process is watched: a handler of the program that waits for all children would take it away before.
+ */
 static int try_to_start(struct worker *w, mln_event_t *ev, char reason[ENGINE_REASON_MAX])
 {
     struct launch launch;
     sigset_t mask;
+    int settled;
     pid_t pid;
 
     if (ev != NULL && loop_engine(ev) == NULL) /* a child that takes its parent's loop for its own */
@@ -639,13 +669,14 @@ static int try_to_start(struct worker *w, mln_event_t *ev, char reason[ENGINE_RE
         return 0;
     }
     launching = NULL;
-    pthread_sigmask(SIG_SETMASK, &mask, NULL);
     if (pid > 0 && engine_withheld() != 0) {
         release(w, pid, -1, milliseconds() + KILL_WAIT_MS);
         errno = engine_withheld();
         pid = -1;
     }
-    if (pid < 0 || settle(w, &launch, pid) != 0) {
+    settled = pid > 0 ? settle(w, &launch, pid) : -1;
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    if (settled != 0) {
         abandon(&launch);
         return -1;
     }
