@@ -27,8 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long a program may take from fork to exec before the master goes on without knowing. */
-enum { EXEC_WAIT_MS = 5000 };
+/* How long a program may take from fork to exec before the master goes on without knowing; and the next one after one that took longer. */
+enum { EXEC_WAIT_MS = 5000, EXEC_WAIT_NEXT_MS = 100 };
 
 /* How long workers may take to end when their master has no more use for them, and then to be killed, which a busy host delays. */
 enum { END_WAIT_MS = 1000, KILL_WAIT_MS = 4000 };
@@ -522,15 +522,20 @@ static int await_input(int fd, int64_t deadline)
     return ready.revents != 0;
 }
 
-/* Waits until the program runs, or says why it does not. The process exists either way. */
+/*
+ * Waits until the program runs, or says why it does not. The process exists either way. What kept one will keep others, and itself when
+ * it is started again: the master must not spend its time waiting for them.
+ */
 static void await_exec(struct launch *launch, const char *path)
 {
-    int ready = await_input(launch->status[0], milliseconds() + EXEC_WAIT_MS), error_number;
+    static int wait_ms = EXEC_WAIT_MS;
+    int ready = await_input(launch->status[0], milliseconds() + wait_ms), error_number;
 
     if (ready && read(launch->status[0], &error_number, sizeof error_number) == sizeof error_number)
         log_line(error, "cannot execute %s: %s", path, strerror(error_number));
     else if (!ready)
-        log_line(warn, "%s has not begun to run after %d s", path, EXEC_WAIT_MS / 1000);
+        log_line(warn, "%s has not begun to run after %d ms", path, wait_ms);
+    wait_ms = ready ? EXEC_WAIT_MS : EXEC_WAIT_NEXT_MS;
 }
 
 /*
