@@ -105,13 +105,14 @@ static int start(const char *mode)
     CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     CHECK_INT(fstat(pair[0], &status), 0);
     snprintf(variable, sizeof variable, "0:%d:%llu:%ld:0:0", pair[0], (unsigned long long)status.st_ino, (long)getpid());
+    /* Before the fork: a child of a process with threads must not allocate memory, for its allocator may be locked, as that of ASan. */
+    CHECK_INT(setenv("MELON_WORKER", variable, 1), 0);
+    CHECK_INT(setenv("MLN_CONF", "theirs.conf", 1), 0);
+    CHECK_INT(setenv("TMPDIR", ".", 1), 0);
     CHECK((pid = fork()) >= 0);
     if (pid == 0) {
         int program = open(copy, O_PATH | O_CLOEXEC); /* the account may have no way to the folder */
 
-        CHECK_INT(setenv("MELON_WORKER", variable, 1), 0);
-        CHECK_INT(setenv("MLN_CONF", "theirs.conf", 1), 0);
-        CHECK_INT(setenv("TMPDIR", ".", 1), 0);
         CHECK_INT(chdir(scratch_path("place")), 0);
         CHECK_INT(setresgid(ACCOUNT, ACCOUNT, ACCOUNT), 0);
         CHECK_INT(setresuid(ACCOUNT, ACCOUNT, ACCOUNT), 0);
