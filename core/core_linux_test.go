@@ -372,13 +372,18 @@ func victim() error {
 	return g.Run(context.Background())
 }
 
-func TestNoWorkerOutlivesItsMaster(t *testing.T) {
-	role(t, "master")
-	// The test becomes the parent of the orphans, so that it can reap them and see how they ended.
+// adoptOrphans makes the test the parent of the orphans of what it starts, so that it can reap them and see how they ended.
+func adoptOrphans(t *testing.T) {
+	t.Helper()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+	t.Cleanup(func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) })
+}
+
+func TestNoWorkerOutlivesItsMaster(t *testing.T) {
+	role(t, "master")
+	adoptOrphans(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -187,10 +187,7 @@ func (s *storm) judge() {
 // Nobody of a group outlives a master that is killed at any moment, also while it starts its workers.
 func TestAMasterIsKilledAtAnyMoment(t *testing.T) {
 	role(t, "master")
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil { // the orphans are this process's
-		t.Fatal(err)
-	}
-	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+	adoptOrphans(t)
 	times := 10
 	if os.Getenv("CORE_STORM") != "" {
 		times = 100
