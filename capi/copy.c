@@ -12,6 +12,7 @@
 
 #include "engine.h"
 #include "gothread.h"
+#include "log.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -26,7 +27,6 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
@@ -406,7 +406,6 @@ static int make_image(struct image *image, char *reason)
 /* A file that may not be as large (ulimit -f) is a failure like others: the signal that ends a program by default is taken off again. */
 static int make_image_unless_too_large(struct image *image, char *reason)
 {
-    static const struct timespec at_once = {0, 0};
     sigset_t limit, before, pending;
     int result, saved;
 
@@ -418,7 +417,7 @@ static int make_image_unless_too_large(struct image *image, char *reason)
     result = make_image(image, reason);
     saved = errno;
     if (!sigismember(&pending, SIGXFSZ))
-        (void)sigtimedwait(&limit, NULL, &at_once);
+        log_forget_limit();
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = saved;
     return result;
