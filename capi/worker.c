@@ -539,26 +539,29 @@ static void await_exec(struct launch *launch, const char *path)
 }
 
 /*
- * Waits until then for a process of w's that has ended or is to end now; pidfd: -1 where it has none. One that the kernel does not give
- * back must not hold up its master for longer.
+ * Waits until then for a process of w's that has ended or is to end now; pidfd: -1 where it has none; refusal: why it could not be killed,
+ * or 0. One that the kernel does not give back must not hold up its master for longer.
  */
-static void release(const struct worker *w, pid_t pid, int pidfd, int64_t deadline)
+static void release(const struct worker *w, pid_t pid, int pidfd, int refusal, int64_t deadline)
 {
     static const struct timespec pause = {0, 10000000};
 
-    if (pidfd >= 0)
+    if (pidfd >= 0 && refusal == 0)
         (void)await_input(pidfd, deadline);
     for (;;) {
         pid_t reaped = waitpid(pid, NULL, WNOHANG);
 
         if (reaped == pid || (reaped < 0 && errno != EINTR))
             return;
-        if (milliseconds() >= deadline)
+        if (refusal != 0 || milliseconds() >= deadline)
             break;
         (void)nanosleep(&pause, NULL);
     }
-    log_line(error, "worker %ld (%s) is left behind: it does not end by SIGKILL, or whoever traces it does not let go of it",
-             (long)pid, name_of(w));
+    if (refusal != 0)
+        log_line(error, "worker %ld (%s) is left behind: it may not be killed: %s", (long)pid, name_of(w), strerror(refusal));
+    else
+        log_line(error, "worker %ld (%s) is left behind: it does not end by SIGKILL, or whoever traces it does not let go of it",
+                 (long)pid, name_of(w));
 }
 
 /*
@@ -587,18 +590,24 @@ static int open_child(pid_t pid)
 }
 
 /*
- * A process of w's that could not be watched, so there must not be one. Its descriptor, if it has one, never stands for another process
- * that has been given the number. errno stays.
+ * Kills a child by its descriptor, which never stands for another process that has been given the number; by that where there is no
+ * descriptor (-1), or where the kernel or a filter of system calls does not know how to. 0, or why that is refused.
  */
+static int kill_child(pid_t pid, int pidfd)
+{
+    if (pidfd >= 0 && syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0)
+        return 0;
+    if ((pidfd < 0 || errno == ENOSYS) && (!is_child(P_PID, (id_t)pid) || kill(pid, SIGKILL) == 0))
+        return 0;
+    return errno;
+}
+
+/* A process of w's that could not be watched, so there must not be one. errno stays. */
 static void kill_and_reap(const struct worker *w, pid_t pid)
 {
     int saved = errno;
 
-    if (w->pidfd >= 0)
-        (void)syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
-    else if (is_child(P_PID, (id_t)pid))
-        (void)kill(pid, SIGKILL);
-    release(w, pid, w->pidfd, milliseconds() + KILL_WAIT_MS);
+    release(w, pid, w->pidfd, kill_child(pid, w->pidfd), milliseconds() + KILL_WAIT_MS);
     errno = saved;
 }
 
@@ -675,7 +684,7 @@ static int try_to_start(struct worker *w, mln_event_t *ev, char reason[ENGINE_RE
     }
     launching = NULL;
     if (pid > 0 && engine_withheld() != 0) {
-        release(w, pid, -1, milliseconds() + KILL_WAIT_MS);
+        release(w, pid, -1, 0, milliseconds() + KILL_WAIT_MS);
         errno = engine_withheld();
         pid = -1;
     }
@@ -921,11 +930,9 @@ void worker_end_all(void)
         struct worker *w = workers;
 
         if (w->pidfd >= 0) {
-            int pidfd = w->pidfd;
+            int pidfd = w->pidfd, refusal = await_input(pidfd, deadline) ? 0 : kill_child(w->pid, pidfd);
 
-            if (!await_input(pidfd, deadline))
-                (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-            release(w, w->pid, pidfd, deadline + KILL_WAIT_MS);
+            release(w, w->pid, pidfd, refusal, deadline + KILL_WAIT_MS);
             drop_worker(w);
             close(pidfd); /* after the loop has forgotten it */
         } else {

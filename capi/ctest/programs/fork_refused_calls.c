@@ -10,6 +10,7 @@
 #include "framework.h"
 #include "scratch.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -176,6 +177,76 @@ static void refused_eventfd(void)
     mln_event_free(ev);
 }
 
+/* ---- a process cannot be killed ---- */
+
+/* One that cannot be watched ends when it sees that its master does not want it. */
+static void refused_kill(void)
+{
+    mln_event_t *ev = become_master();
+    struct pollfd end = {.events = POLLIN};
+    char line[128];
+    pid_t pid;
+    int status;
+
+    refuse(SYS_pidfd_open, EMFILE);
+    refuse(SYS_kill, EPERM);
+    catch_log();
+    if (mln_fork_restart(ev) == 0) {
+        end.fd = mln_fork_get_master_connection()->sockfd;
+        _exit(poll(&end, 1, -1) == 1 ? 0 : 1);
+    }
+    CHECK_INT(errno, EMFILE);
+    CHECK_INT(worker_count(ev), 0);
+    CHECK((pid = waitpid(-1, &status, 0)) > 0);
+    CHECK_INT(status, 0);
+    snprintf(line, sizeof line, "worker %ld (plain) is left behind: it may not be killed: Operation not permitted", (long)pid);
+    expect_logged(line);
+    mln_event_free(ev);
+}
+
+static void do_not_end(mln_event_t *ev)
+{
+    (void)ev;
+    for (;;)
+        pause();
+}
+
+static pid_t worker;
+
+static void break_soon(mln_event_t *ev)
+{
+    worker = last_worker(ev)->pid;
+    CHECK(mln_event_timer_set(ev, 50, NULL, break_loop) != NULL);
+}
+
+/* Breaks a group with a worker that does not end by itself. The number of children that are left. */
+static int break_group(int error_number)
+{
+    static char name[] = "test";
+    char *argv[] = {name, NULL};
+    struct mln_framework_attr attr = {1, argv, prepare_one, NULL, break_soon, do_not_end};
+
+    refuse(SYS_pidfd_send_signal, error_number);
+    CHECK_INT(mln_framework_init(&attr), 0);
+    return child_count();
+}
+
+static void refused_signal(void)
+{
+    CHECK_INT(break_group(EPERM), 1);
+    scratch_expect_part("logs/test.log", "(plain) is left behind: it may not be killed: Operation not permitted");
+    remove_log();
+    CHECK_INT(kill(worker, SIGKILL), 0);
+    CHECK_INT(await_status(worker), 128 + SIGKILL);
+}
+
+/* A filter of system calls that does not know it. */
+static void unknown_signal(void)
+{
+    CHECK_INT(break_group(ENOSYS), 0);
+    remove_log();
+}
+
 /* ---- a worker cannot see whether its master is there ---- */
 
 static int told[2]; /* by which the worker tells that it is ready */
@@ -295,6 +366,9 @@ static const struct part {
     {"shutdown", refused_shutdown},
     {"pidfd_open", refused_pidfd},
     {"eventfd", refused_eventfd},
+    {"kill", refused_kill},
+    {"pidfd_send_signal", refused_signal},
+    {"unknown pidfd_send_signal", unknown_signal},
     {"poll", refused_poll},
     {"option", refused_option},
     {"unknown option", unknown_option},
