@@ -404,4 +404,5 @@ func (c *channel) close() {
 		}
 	}
 	_ = unix.Close(c.fd)
+	c.in.Close()
 }
