@@ -28,7 +28,7 @@
 // TestRefusedCalls has the kernel refuse one system call after another to programs/fault_group.c and to its
 // twin in Go, testdata/faultgroup; all of them with MLN_FAULTS=all, as
 // `make faults` does. TestSoak and TestForkStorm run programs for longer than TestPrograms does, as `make soak` and `make storm` ask
-// them to.
+// them to; TestSoak runs testdata/soakgroup, too, the twin in Go of programs/soak_group.c.
 //
 // The library is built by make into a temporary directory, unless MLN_LIBDIR names the lib folder of a build directory of make that is
 // up to date, as `make test` does.

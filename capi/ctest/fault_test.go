@@ -282,9 +282,7 @@ func faultsInC(t *testing.T, dir, injector string) *faults {
 func faultsInGo(t *testing.T, dir, injector string) *faults {
 	f := &faults{name: "Go", injector: injector, group: filepath.Join(dir, "group_in_go"), refusals: refusalsInGo, usual: map[manner]summary{},
 		line: regexp.MustCompile(`(?m)^()(time=\S+ level=(?:WARN|ERROR) (.*))$`)}
-	err := runTool(buildLimit, "env", "-C", root, "CGO_ENABLED=0", setting("GO", "go"), "build", "-o", f.group,
-		"./capi/ctest/testdata/faultgroup")
-	if err != nil {
+	if err := buildGo(f.group, "faultgroup"); err != nil {
 		t.Fatal(err)
 	}
 	f.measure(t, refusal{call: "fork", errno: syscall.EAGAIN}, refusal{call: "fork", errno: syscall.EAGAIN, stubborn: true})
