@@ -116,7 +116,7 @@ STORMTIME ?= 1m
 FORKS ?= 10000
 
 soak: lib ## Restart, reload and talk in C and in Go for SOAKTIME, kill for a third of it, kill masters; fork so often if FORKS is set.
-	$(if $(findstring command,$(origin FORKS)),FORKS=$(FORKS)) SOAKTIME=$(SOAKTIME) $(ctest) '^(TestSoak|TestForkStorm)$$' -v
+	$(if $(findstring command,$(origin FORKS)),FORKS=$(FORKS)) SOAKTIME=$(SOAKTIME) $(ctest) '^(TestSoak|TestForkStorm)$$' -v -parallel 4
 
 storm: lib ## Fork FORKS times in C, and then kill, stop and replace the workers of a group in Go for STORMTIME, and its master 100 times.
 	FORKS=$(FORKS) $(ctest) '^TestForkStorm$$' -v
