@@ -240,6 +240,7 @@ func (p *process) drive() {
 	acting.Wait()
 	p.awaitAll()
 	p.replacing()
+	p.stopping.Store(true)
 }
 
 func (p *process) awaitAll() {

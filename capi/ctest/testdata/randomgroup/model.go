@@ -85,6 +85,7 @@ type model struct {
 	least    int // there ever were
 
 	rolled   atomic.Bool // Restart was called
+	stopping atomic.Bool
 	last     [streams]uint32
 	starts   uint64
 	restarts uint64
@@ -115,6 +116,7 @@ func (m *model) begin(g *core.Group, address string) {
 	m.address, m.size, m.least = address, g.Workers, g.Workers
 	m.starts, m.restarts, m.perhaps, m.total = 0, 0, 0, core.Stats{}
 	m.rolled.Store(false)
+	m.stopping.Store(false)
 }
 
 // payload tells a worker which life it has.
@@ -151,16 +153,14 @@ func (p *process) observe(e core.Event) {
 		m.lives[e.Worker].ready = true
 		m.mu.Unlock()
 	case core.Draining:
-		m.mu.Lock()
-		m.lives[e.Worker].asked = true
-		m.mu.Unlock()
+		p.asked(e.Worker, at)
 	case core.Restarting:
 		m.waiting[at] = true
 	case core.Exited:
 		p.exited(&e)
 	case core.Rolled:
-	case core.RollFailed:
-		if p.shared.deaths.Load() == 0 {
+	case core.RollFailed: // of a Restart that nobody has waited for until the group stops, at the latest
+		if p.shared.deaths.Load() == 0 && !m.stopping.Load() {
 			wrong("workers are not replaced, and none has died")
 		}
 	default:
@@ -203,6 +203,26 @@ func (p *process) started(w *core.Worker, at place) {
 		wrong("%v is one too many", w)
 	}
 	m.lives[w] = r
+}
+
+// asked looks at who is asked to end: somebody whose place another one has taken that is ready, unless there are to be fewer, or none.
+func (p *process) asked(w *core.Worker, at place) {
+	m := p.model
+	m.sizeLock.Lock()
+	lasting := !m.stopping.Load() && (at.program || at.index < m.least)
+	m.sizeLock.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.lives[w]
+	r.asked = true
+	for _, other := range m.lives {
+		if other.place == at && other.ready && !other.asked {
+			return
+		}
+	}
+	if lasting && r.doomed.Load() == 0 && p.shared.deaths.Load() == 0 {
+		wrong("%v is asked to end, and nobody has taken its place", w)
+	}
 }
 
 // exited looks at a life as a whole.

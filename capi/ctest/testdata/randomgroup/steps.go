@@ -171,8 +171,11 @@ func (p *process) sendSmall(a *actor) {
 	}
 }
 
+// sendLarge may send more than the kernel takes at once.
 func (p *process) sendLarge(a *actor) {
-	p.send(a, func(to core.Peer, m message) error { return to.Send(numbered, m.payload(a.random.IntN(largest))) })
+	for range 1 + a.random.IntN(8) {
+		p.send(a, func(to core.Peer, m message) error { return to.Send(numbered, m.payload(a.random.IntN(largest))) })
+	}
 }
 
 func (p *process) sendWaiting(a *actor) {
