@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -201,6 +202,7 @@ func lead(g *core.Group) {
 	if after := descriptors(); !slices.Equal(before, after) {
 		wrong("there were the descriptors %v, and are %v", before, after)
 	}
+	runtime.KeepAlive(state) // it would be closed
 	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
 		wrong("there are children left: %v", err)
 	}
