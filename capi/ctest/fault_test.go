@@ -182,7 +182,7 @@ var refusalsInGo = []refusal{
 	{call: "memfd_create", errno: syscall.ENFILE},
 	{call: "memfd_create", errno: syscall.ENOMEM},
 	{call: "memfd_create", errno: syscall.EPERM, in: []phase{start}},
-	{call: "pwrite", errno: syscall.EINTR, in: []phase{start}},
+	{call: "pwrite", errno: syscall.EINTR, in: []phase{reload}},
 	{call: "pwrite", errno: syscall.ENOSPC, in: []phase{start, spawn, restart, reload}},
 	{call: "openat", errno: syscall.EMFILE, in: []phase{spawn}, runtime: 1},
 	{call: "openat", errno: syscall.ENFILE, runtime: 1},
