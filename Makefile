@@ -115,8 +115,8 @@ SOAKTIME ?= 1m
 STORMTIME ?= 1m
 FORKS ?= 10000
 
-soak: lib ## Restart, reload and talk for SOAKTIME, kill for a third of it, kill the master 200 times; with FORKS=1000000 fork so often.
-	$(if $(findstring command,$(origin FORKS)),FORKS=$(FORKS)) SOAKTIME=$(SOAKTIME) $(ctest) '^(TestSoak|TestForkStorm)$$' -v
+soak: lib ## Restart, reload and talk in C and in Go for SOAKTIME, kill for a third of it, kill masters; fork so often if FORKS is set.
+	$(if $(findstring command,$(origin FORKS)),FORKS=$(FORKS)) SOAKTIME=$(SOAKTIME) $(ctest) '^(TestSoak|TestForkStorm)$$' -v -parallel 4
 
 storm: lib ## Fork FORKS times in C, and then kill, stop and replace the workers of a group in Go for STORMTIME, and its master 100 times.
 	FORKS=$(FORKS) $(ctest) '^TestForkStorm$$' -v

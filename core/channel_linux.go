@@ -200,8 +200,11 @@ func (c *channel) handleFrames() (all bool, err error) {
 
 // pending reports whether something has come that was not read yet.
 func (c *channel) pending() bool {
+	if c.closed { // and its descriptor may be another's by now
+		return false
+	}
 	n, err := unix.IoctlGetInt(c.fd, unix.TIOCINQ)
-	return !c.closed && err == nil && n > 0
+	return err == nil && n > 0
 }
 
 // write writes what is queued, and goes on when the kernel can take more.
@@ -384,4 +387,5 @@ func (c *channel) close() {
 		}
 	}
 	_ = unix.Close(c.fd)
+	c.in.Close()
 }

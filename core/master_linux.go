@@ -49,8 +49,9 @@ type process struct {
 	life       *fork.Process
 	pidfd      int
 	channel    *channel
-	lost       error // why nothing can be sent to it, if that is so
-	refusal    error // what the kernel says to waiting for it, if it refuses to
+	timer      event.TimerID // the last one that was armed
+	lost       error         // why nothing can be sent to it, if that is so
+	refusal    error         // what the kernel says to waiting for it, if it refuses to
 }
 
 func (g *Group) supervise(ctx context.Context) error {
@@ -148,9 +149,9 @@ func (s *supervisor) drive() {
 	}
 }
 
-// arm has a time reported to the machine. One that was armed before for the same process is ignored by it.
+// arm has a time reported to the machine, and no other that was armed before for the same process.
 func (s *supervisor) arm(life *fork.Process, after time.Duration) {
-	s.after(after, func() {
+	timer := s.after(after, func() {
 		if p, _ := life.Owner.(*process); p != nil && p.channel.pending() {
 			// This process may have been stopped itself: what came meanwhile came in time.
 			p.channel.read()
@@ -159,6 +160,10 @@ func (s *supervisor) arm(life *fork.Process, after time.Duration) {
 		s.machine.Expired(life)
 		s.drive()
 	})
+	if p, _ := life.Owner.(*process); p != nil {
+		s.loop.Cancel(p.timer)
+		p.timer = timer
+	}
 }
 
 // start starts a worker.
@@ -404,6 +409,7 @@ func (p *process) gone(status fork.Status) {
 
 // bury leaves nothing of a process that has ended.
 func (s *supervisor) bury(p *process) {
+	s.loop.Cancel(p.timer) // or it would hold the buffers of the channel until it expires
 	for i := range s.processes {
 		if s.processes[i] == p {
 			s.processes = append(s.processes[:i], s.processes[i+1:]...)

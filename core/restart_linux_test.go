@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"weak"
 
 	"melon/core"
 	"melon/core/fork"
@@ -380,4 +382,59 @@ func TestWorkersThatDoNotDrainAreSentSignals(t *testing.T) {
 	if len(got[0]) != 1 || len(got[1]) != 2 || got[1][1] != syscall.SIGKILL {
 		t.Errorf("the signals were %v", got)
 	}
+}
+
+// A worker that has ended leaves nothing in the master, however long a worker may take to end; where the program keeps the Worker, no more
+// than that.
+func TestAWorkerThatHasEndedHoldsNoMemory(t *testing.T) {
+	role(t, "echo")
+	const times, size = 20, 1 << 20
+	got := make(chan int)
+	g := core.Group{Workers: 1, StopTimeout: time.Hour, StartTimeout: time.Hour, QueueLimit: 2 * size}
+	g.Handle(echo, core.Handlers{Master: func(_ *core.Worker, payload []byte) { got <- len(payload) }})
+	run(t, &g)
+	inUse := func() uint64 {
+		var memory runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&memory)
+		return memory.HeapAlloc
+	}
+	message := make([]byte, size)
+	before := inUse()
+	var kept []*core.Worker
+	var others []weak.Pointer[core.Worker]
+	for i := range times {
+		var w *core.Worker
+		eventually(t, "there is a worker", func() bool {
+			running := g.Running()
+			if len(running) == 1 {
+				w = running[0]
+			}
+			return len(running) == 1
+		})
+		if err := w.Send(echo, message); err != nil {
+			t.Fatal(err)
+		}
+		if n := receive(t, got, "the echo"); n != size {
+			t.Fatalf("the echo has %d bytes", n)
+		}
+		if i%2 == 0 {
+			kept = append(kept, w)
+		} else {
+			others = append(others, weak.Make(w))
+		}
+		if err := g.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the memory of ended workers is free", func() bool {
+		now, left := inUse(), 0
+		for _, w := range others {
+			if w.Value() != nil {
+				left++
+			}
+		}
+		return left <= 1 && now < before+times/4*size // what was done last may still be referred to from the stack
+	})
+	runtime.KeepAlive(kept)
 }

@@ -18,17 +18,17 @@
 // some of each kind in continuous integration: testdata/valgrind.c is for what valgrind does not know, and check_slowness() of check.h for
 // times.
 //
-// The fuzz tests have a program of drivers/ answer one request after the other; programs/api_random.c takes a seed as its argument.
-// Those of the configuration, which fork nothing, run under sanitizers as well: with CC="gcc -fsanitize=address,undefined" and MLN_LIBDIR
-// for a library that make has built with these CFLAGS and LDFLAGS.
+// The fuzz tests have a program of drivers/ answer one request after the other; programs/api_random.c takes a seed as its argument,
+// and so does testdata/randomgroup, its twin in Go. Those of the configuration, which fork nothing, run under sanitizers as well: with
+// CC="gcc -fsanitize=address,undefined" and MLN_LIBDIR for a library that make has built with these CFLAGS and LDFLAGS.
 //
 // The other tests of the package check the public headers, the exported symbols, an installation, and the programs of c_examples, as
 // make builds them.
 //
-// TestRefusedCalls has the kernel refuse one system call after another to programs/fault_group.c and to its
-// twin in Go, testdata/faultgroup; all of them with MLN_FAULTS=all, as
-// `make faults` does. TestSoak and TestForkStorm run programs for longer than TestPrograms does, as `make soak` and `make storm` ask
-// them to.
+// TestRefusedCalls has the kernel refuse one system call after another to programs/fault_group.c and to its twin in Go,
+// testdata/faultgroup; all of them with MLN_FAULTS=all, as `make faults` does. TestSoak and TestForkStorm run programs for longer than
+// TestPrograms does, as `make soak` and `make storm` ask them to; TestSoak runs testdata/soakgroup, too, the twin in Go of
+// programs/soak_group.c.
 //
 // The library is built by make into a temporary directory, unless MLN_LIBDIR names the lib folder of a build directory of make that is
 // up to date, as `make test` does.

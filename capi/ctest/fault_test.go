@@ -167,15 +167,32 @@ var refusalsInGo = []refusal{
 	{call: "socketpair", errno: syscall.EMFILE, in: []phase{start, spawn, restart, reload}},
 	{call: "socketpair", errno: syscall.ENFILE},
 	{call: "socketpair", errno: syscall.ENOBUFS},
-	{call: "setsockopt", errno: syscall.ENOBUFS, in: []phase{start}},
+	{call: "setsockopt", errno: syscall.ENOBUFS, in: []phase{start, spawn}},
+	{call: "getsockopt", errno: syscall.ENOBUFS, in: []phase{start, spawn, restart}},
+	{call: "socket", errno: syscall.EMFILE, in: []phase{start}},
+	{call: "socket", errno: syscall.ENFILE},
+	{call: "socket", errno: syscall.ENOBUFS},
+	{call: "bind", errno: syscall.EADDRINUSE, in: []phase{start}},
+	{call: "listen", errno: syscall.EADDRINUSE, in: []phase{start}},
 	{call: "shutdown", errno: syscall.ENOBUFS, in: []phase{reload, stop}},
 	{call: "shutdown", errno: syscall.EIO, in: []phase{stop}},
 	{call: "pipe2", errno: syscall.EMFILE, in: []phase{spawn}},
 	{call: "pipe2", errno: syscall.ENFILE},
+	{call: "memfd_create", errno: syscall.EMFILE, in: []phase{start, spawn, restart, reload}},
+	{call: "memfd_create", errno: syscall.ENFILE},
+	{call: "memfd_create", errno: syscall.ENOMEM},
+	{call: "memfd_create", errno: syscall.EPERM, in: []phase{start}},
+	{call: "pwrite", errno: syscall.EINTR, in: []phase{reload}},
+	{call: "pwrite", errno: syscall.ENOSPC, in: []phase{start, spawn, restart, reload}},
 	{call: "openat", errno: syscall.EMFILE, in: []phase{spawn}, runtime: 1},
 	{call: "openat", errno: syscall.ENFILE, runtime: 1},
+	{call: "readlink", errno: syscall.EACCES, in: []phase{spawn}},
+	{call: "access", errno: syscall.EACCES, in: []phase{start, restart, reload}},
 	{call: "fstat", errno: syscall.ENOMEM, in: []phase{spawn}},
-	{call: "fcntl", errno: syscall.EPERM, in: []phase{restart}, fatal: noStandard},
+	{call: "fcntl", errno: syscall.EPERM, in: []phase{start, restart}, fatal: noStandard},
+	{call: "fcntl", errno: syscall.EMFILE, in: []phase{start}, fatal: noStandard},
+	{call: "dup", errno: syscall.EBUSY, in: []phase{spawn, reload}},
+	{call: "dup", errno: syscall.EMFILE},
 	{call: "epoll_create", errno: syscall.EMFILE, in: []phase{start, restart}, fatal: noNetpoll},
 	{call: "epoll_create", errno: syscall.ENFILE, fatal: noNetpoll},
 	{call: "epoll_create", errno: syscall.ENOMEM, fatal: noNetpoll},
@@ -188,6 +205,10 @@ var refusalsInGo = []refusal{
 	{call: "eventfd", errno: syscall.ENOMEM, fatal: noNetpoll},
 	{call: "timerfd_create", errno: syscall.EMFILE, in: []phase{start}},
 	{call: "timerfd_create", errno: syscall.ENOMEM},
+	{call: "timerfd_settime", errno: syscall.EINVAL, in: []phase{reload}},
+	{call: "timerfd_settime", errno: syscall.ENOMEM},
+	{call: "poll", errno: syscall.EINTR, in: []phase{reload, stop}},
+	{call: "poll", errno: syscall.ENOMEM, in: []phase{reload, stop}},
 	{call: "read", errno: syscall.EINTR, in: []phase{start, spawn}},
 	{call: "recv", errno: syscall.EINTR, in: []phase{start, traffic}},
 	{call: "recv", errno: syscall.EAGAIN, in: []phase{traffic}},
@@ -282,9 +303,7 @@ func faultsInC(t *testing.T, dir, injector string) *faults {
 func faultsInGo(t *testing.T, dir, injector string) *faults {
 	f := &faults{name: "Go", injector: injector, group: filepath.Join(dir, "group_in_go"), refusals: refusalsInGo, usual: map[manner]summary{},
 		line: regexp.MustCompile(`(?m)^()(time=\S+ level=(?:WARN|ERROR) (.*))$`)}
-	err := runTool(buildLimit, "env", "-C", root, "CGO_ENABLED=0", setting("GO", "go"), "build", "-o", f.group,
-		"./capi/ctest/testdata/faultgroup")
-	if err != nil {
+	if err := buildGo(f.group, "faultgroup"); err != nil {
 		t.Fatal(err)
 	}
 	f.measure(t, refusal{call: "fork", errno: syscall.EAGAIN}, refusal{call: "fork", errno: syscall.EAGAIN, stubborn: true})
@@ -399,7 +418,8 @@ func errnoName(errno syscall.Errno) string {
 	for name, value := range map[string]syscall.Errno{"EMFILE": syscall.EMFILE, "ENFILE": syscall.ENFILE, "ENOMEM": syscall.ENOMEM,
 		"EAGAIN": syscall.EAGAIN, "EINTR": syscall.EINTR, "EPIPE": syscall.EPIPE, "ECONNRESET": syscall.ECONNRESET,
 		"EPERM": syscall.EPERM, "ENOBUFS": syscall.ENOBUFS, "EACCES": syscall.EACCES, "ENOSPC": syscall.ENOSPC,
-		"ENOSYS": syscall.ENOSYS, "EIO": syscall.EIO, "EINVAL": syscall.EINVAL, "EBUSY": syscall.EBUSY} {
+		"ENOSYS": syscall.ENOSYS, "EIO": syscall.EIO, "EINVAL": syscall.EINVAL, "EBUSY": syscall.EBUSY,
+		"EADDRINUSE": syscall.EADDRINUSE} {
 		if value == errno {
 			return name
 		}

@@ -142,6 +142,12 @@ func compile(target string, sources []string, flags ...string) error {
 	return runTool(compileLimit, compiler, append(args, flags...)...)
 }
 
+// buildGo builds a program of testdata that is written in Go.
+func buildGo(target, program string) error {
+	return runTool(buildLimit, "env", "-C", root, "CGO_ENABLED=0", setting("GO", "go"), "build", "-o", target,
+		"./capi/ctest/testdata/"+program)
+}
+
 // libraryFlags are the flags that compile and link a program against the headers of the sources and the built library.
 func libraryFlags(t *testing.T) []string {
 	dir := libraryDirectory(t)

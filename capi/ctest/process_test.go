@@ -34,6 +34,7 @@ type job struct {
 	Deadline time.Duration
 	Input    string        // for standard input, which is the null device if this is empty
 	Grace    time.Duration // from the program's end to that of the processes it started; survivorGrace if this is 0
+	Beside   bool          `json:"-"` // runs beside all others, without one of the slots: for jobs with much time, for any machine
 
 	// Meanwhile, if it is set, is called while the program runs; output returns what the program has printed so far. If it returns an
 	// error, which it should when its context is cancelled because the program has ended, the program is killed.
@@ -217,8 +218,10 @@ var slots = make(chan struct{}, 2)
 // is added to the usual environment. Files that the program left in its directory are reported as an error.
 func (j job) run(t *testing.T) (outcome, string, error) {
 	t.Helper()
-	slots <- struct{}{}
-	defer func() { <-slots }()
+	if !j.Beside {
+		slots <- struct{}{}
+		defer func() { <-slots }()
+	}
 
 	var result outcome
 	scratch := t.TempDir()

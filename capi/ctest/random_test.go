@@ -1,6 +1,7 @@
 package ctest
 
 import (
+	"flag"
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
@@ -11,22 +12,44 @@ import (
 	"time"
 )
 
-// randomProgram is a program of programs/ that makes random steps: how many by default, of how many kinds, and a fault that can be
-// planted in it, which takes two kinds of steps to be seen.
+// randomProgram is a program of programs/, or one of testdata/ in Go, that makes random steps: how many by default, of how many kinds, and
+// a fault that can be planted in it, which takes two kinds of steps to be seen.
 type randomProgram struct {
 	name  string
 	steps int
 	kinds int
 	fault string
+	inGo  bool
 }
 
 var randomPrograms = []*randomProgram{
-	&randomCalls,
+	&randomCalls, &groupCalls,
 }
 
-var randomCalls = randomProgram{"api_random", 400, 30, "forget"}
+var (
+	randomCalls = randomProgram{name: "api_random", steps: 400, kinds: 30, fault: "forget"}
+	groupCalls  = randomProgram{name: "randomgroup", steps: 300, kinds: 22, fault: "twice", inGo: true}
+)
 
-func (p *randomProgram) source() string { return filepath.Join(programs, p.name+".c") }
+// source is the file that has the directives.
+func (p *randomProgram) source() string {
+	if p.inGo {
+		return filepath.Join("testdata", p.name, "main.go")
+	}
+	return filepath.Join(programs, p.name+".c")
+}
+
+func (p *randomProgram) build(path string) error {
+	if p.inGo {
+		return buildGo(path, p.name)
+	}
+	build, err := buildOnce()
+	if err != nil {
+		return err
+	}
+	lib := filepath.Join(build, "lib")
+	return compile(path, []string{p.source()}, "-I"+include, "-L"+lib, "-lmln", "-Wl,-rpath,"+lib)
+}
 
 // randomRun is one run of such a program: a seed, how many steps, which kinds of steps are left out, and the fault to plant, if any.
 type randomRun struct {
@@ -99,13 +122,8 @@ func (r randomRun) shrink(t *testing.T, limit time.Duration) (randomRun, error) 
 // run compiles the program, and is a run of it as it is by default.
 func (p *randomProgram) run(tb testing.TB) randomRun {
 	tb.Helper()
-	build, err := buildOnce()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	lib := filepath.Join(build, "lib")
 	path := filepath.Join(tb.TempDir(), p.name)
-	if err := compile(path, []string{p.source()}, "-I"+include, "-L"+lib, "-lmln", "-Wl,-rpath,"+lib); err != nil {
+	if err := p.build(path); err != nil {
 		tb.Fatal(err)
 	}
 	return randomRun{program: p, path: path, seed: rand.Uint64(), steps: p.steps}
@@ -197,15 +215,23 @@ func TestRandomCallsKinds(t *testing.T) {
 	})
 }
 
-// fuzzRandom goes on for as long as it is told.
+// fuzzRandom goes on for as long as it is told. A process that fuzzes is ended after ten seconds of one input, with what it would have
+// said: a smaller run is looked for when the input is tried again.
 func fuzzRandom(f *testing.F, p *randomProgram) {
+	fuzzes := flag.Lookup("test.fuzzworker").Value.String() == "true"
 	r := p.run(f)
 	f.Add(uint64(1), uint16(p.steps), uint32(0))
 	f.Fuzz(func(t *testing.T, seed uint64, steps uint16, without uint32) {
 		r := r
 		r.seed, r.steps, r.without = seed, int(steps%1000), without%(1<<p.kinds)
-		r.check(t)
+		if !fuzzes {
+			r.check(t)
+		} else if err := r.fails(t); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
 func FuzzRandomCalls(f *testing.F) { fuzzRandom(f, &randomCalls) }
+
+func FuzzGroupCalls(f *testing.F) { fuzzRandom(f, &groupCalls) }

@@ -74,6 +74,8 @@ static const struct call {
     {"munmap", {SYS_munmap, -1}, NULL},
     {"madvise", {SYS_madvise, -1}, NULL},
     {"openat", {SYS_openat, SYS_open, -1}, NULL},
+    {"readlink", {SYS_readlinkat, SYS_readlink, -1}, NULL},
+    {"access", {SYS_faccessat2, SYS_faccessat, SYS_access, -1}, NULL},
     {"fstat", {SYS_fstat, SYS_newfstatat, -1}, NULL},
     {"fcntl", {SYS_fcntl, -1}, NULL},
     {"ioctl", {SYS_ioctl, -1}, NULL},
@@ -91,6 +93,10 @@ static const struct call {
     {"recv", {SYS_recvfrom, SYS_recvmsg, -1}, NULL},
     {"send", {SYS_sendto, SYS_sendmsg, -1}, NULL},
     {"write", {SYS_write, SYS_writev, -1}, NULL},
+    {"socket", {SYS_socket, -1}, NULL},
+    {"bind", {SYS_bind, -1}, NULL},
+    {"listen", {SYS_listen, -1}, NULL},
+    {"getsockopt", {SYS_getsockopt, -1}, NULL},
     {"setsockopt", {SYS_setsockopt, -1}, NULL},
     {"shutdown", {SYS_shutdown, -1}, NULL},
     {"pidfd_open", {SYS_pidfd_open, -1}, NULL},
@@ -105,6 +111,7 @@ static const struct {
     {"EMFILE", EMFILE}, {"ENFILE", ENFILE}, {"ENOMEM", ENOMEM}, {"EAGAIN", EAGAIN}, {"EINTR", EINTR},
     {"EPIPE", EPIPE}, {"ECONNRESET", ECONNRESET}, {"EPERM", EPERM}, {"ENOBUFS", ENOBUFS}, {"EACCES", EACCES},
     {"ENOSPC", ENOSPC}, {"ENOSYS", ENOSYS}, {"EIO", EIO}, {"EINVAL", EINVAL}, {"EBUSY", EBUSY},
+    {"EADDRINUSE", EADDRINUSE},
 };
 
 static const struct call *call;

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -44,7 +45,14 @@ const (
 	lastWords = 10
 	small     = 100
 	large     = 150000
-	refused   = 3 // the exit status
+	refused   = 3 // the exit status of the master
+	unable    = 4 // that of a worker
+)
+
+// What workers of this program inherit: a listener, a file with a text, and where the listener listens, as their payload.
+const (
+	address = "127.0.0.1:0"
+	text    = "what the master knows"
 )
 
 // See fault.c.
@@ -108,12 +116,50 @@ func descriptors() (n int) {
 	return n
 }
 
+// inherit opens or takes over what workers inherit.
+func inherit(g *core.Group) (net.Listener, *os.File, error) {
+	file, err := g.File("text", func() (file *os.File, err error) {
+		spare(func() { file, err = textFile() })
+		return file, err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := g.Listen("tcp", address)
+	return listener, file, err
+}
+
+func textFile() (*os.File, error) {
+	fd, err := unix.MemfdCreate("text", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "text")
+	_, err = file.WriteString(text)
+	return file, err
+}
+
+// told ends this process with the reason.
+func told(err error, status int) {
+	fmt.Fprintln(os.Stderr, "told:", err)
+	os.Exit(status)
+}
+
 func work() {
-	lingers := stubborn && slices.Contains(os.Args, "program")
+	isProgram := slices.Contains(os.Args, "program")
+	lingers := stubborn && isProgram
 	if lingers {
 		signal.Ignore(syscall.SIGTERM)
 	}
 	var g core.Group
+	var listener net.Listener
+	var file *os.File
+	if !isProgram {
+		var err error
+		if listener, file, err = inherit(&g); err != nil {
+			told(err, unable)
+		}
+	}
 	g.QueueLimit = 1 << 30
 	tell := func(m *core.Master, msgType uint32, payload []byte) {
 		if err := m.Send(msgType, payload); err != nil && !errors.Is(err, core.ErrClosed) {
@@ -125,6 +171,9 @@ func work() {
 	}
 	expected := uint32(0)
 	g.Attached = func(m *core.Master) error {
+		if !isProgram {
+			compare(m, listener, file)
+		}
 		tellState(m, hello)
 		return nil
 	}
@@ -140,12 +189,24 @@ func work() {
 		os.Exit(127)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "told:", err)
-		os.Exit(4)
+		told(err, unable)
 	}
 	for lingers {
 		time.Sleep(time.Hour)
 	}
+}
+
+// compare looks at what a worker has inherited.
+func compare(m *core.Master, listener net.Listener, file *os.File) {
+	if where := listener.Addr().String(); where != string(m.Payload()) {
+		wrong("the listener of a worker is at %s, and that of its master at %s", where, m.Payload())
+	}
+	spare(func() {
+		found := make([]byte, len(text))
+		if _, err := file.ReadAt(found, 0); err != nil || string(found) != text {
+			wrong("a worker has read %q, %v", found, err)
+		}
+	})
 }
 
 func message(n uint32) []byte {
@@ -205,6 +266,13 @@ func lead() {
 	g.Handle(echoed, core.Handlers{Master: l.onEchoed})
 	ctx, cancel := context.WithCancel(context.Background())
 	say(start)
+	listener, file, err := inherit(g)
+	if err != nil {
+		say(none)
+		told(err, refused)
+	}
+	where := []byte(listener.Addr().String())
+	g.Payload = func(int) []byte { return where }
 	driven := make(chan bool)
 	go func() {
 		defer close(driven)
@@ -213,9 +281,8 @@ func lead() {
 	}()
 	err = g.Run(ctx)
 	if err != nil && !l.begun.Load() {
-		fmt.Fprintln(os.Stderr, "told:", err)
 		say(none)
-		os.Exit(refused)
+		told(err, refused)
 	}
 	if err != nil || ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, "told:", err)
@@ -223,6 +290,7 @@ func lead() {
 	}
 	<-driven
 	say(none)
+	_, _ = listener.Close(), file.Close()
 	if stubborn {
 		l.endLeft()
 	}
