@@ -67,6 +67,9 @@ void loop_signals_deliver(mln_event_t *ev, uint64_t generation);
 void loop_signals_forget(mln_event_t *ev);
 void loop_signals_after_fork_child(void);
 
+/* From now on the handler is called for the signal where no loop handles it, in signal context, unless the program does or ignores it. */
+void loop_signal_rest(int signo, void (*handler)(int));
+
 /* Around a fork. In the child the parent's loops are nobody's: their descriptors are closed. */
 int loop_handles_messages(void); /* in any thread; between the two */
 void loop_after_fork_child(void);
