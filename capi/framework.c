@@ -297,7 +297,9 @@ static int run_worker(mln_event_t *parents, const struct framework *fw)
         fw->worker_process(ev);
     if (generation == engine_generation())
         mln_event_dispatch(ev);
-    return generation == engine_generation() ? 0 : run_worker(ev, fw);
+    if (generation != engine_generation())
+        return run_worker(ev, fw);
+    return ev->failed ? -1 : 0;
 }
 
 /* Forks the workers and runs the master's loop. In a worker, of now or of later, it goes on as run_worker. */

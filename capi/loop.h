@@ -34,7 +34,7 @@ struct mln_event_s {
     uint32_t next_frame;    /* the first of them that no handler has seen */
     mln_fork_t *unsent;     /* channels with bytes to be written; under the channel lock */
     mln_fork_t *buried;     /* closed channels, to be freed when no handler can be using them; likewise */
-    int failed;             /* it was broken because too many workers have failed */
+    int failed;             /* it was broken because it cannot go on, or too many workers have failed */
     int attach;             /* this process's channel, as soon as the engine knows the loop */
     int announce;           /* the master is to be told when this loop is first dispatched */
     int serves;             /* it has had to do with a channel or a worker */
