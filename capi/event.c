@@ -346,6 +346,12 @@ int loop_finished(const mln_event_t *ev, uint64_t generation)
 
 /* ---- dispatch ---- */
 
+static void fail(mln_event_t *ev)
+{
+    ev->failed = 1;
+    mln_event_break_set(ev);
+}
+
 static void wait_outside(mln_event_t *ev)
 {
     int n;
@@ -357,7 +363,7 @@ static void wait_outside(mln_event_t *ev)
     if (n < 0 && errno != EINTR) {
         log_line(error, "the loop cannot go on: the kernel refuses to wait for events: %s; the program must not close descriptors "
                  "that it has not opened", strerror(errno));
-        mln_event_break_set(ev);
+        fail(ev);
     }
 }
 
@@ -468,12 +474,14 @@ static void perform(mln_event_t *ev, uint64_t generation)
         worker_tell((struct worker *)step->target, step->text);
         break;
     case STEP_STOPPED:
-        ev->failed = step->again;
-        mln_event_break_set(ev);
+        if (step->again)
+            fail(ev);
+        else
+            mln_event_break_set(ev);
         break;
     case STEP_FAILED:
         log_line(error, "%s", step->text);
-        mln_event_break_set(ev);
+        fail(ev);
         break;
     default:
         break;

@@ -6,6 +6,7 @@
 #include "engine.h"
 #include "handlers.h"
 #include "log.h"
+#include "loop.h"
 #include "setting.h"
 #include "tools.h"
 #include "worker.h"
@@ -209,6 +210,17 @@ static int send_reload(mln_event_t *ev, mln_fork_t *f, void *data)
 }
 
 static int reload_due; /* of this group */
+static volatile sig_atomic_t reload_missed;
+
+/*
+ * Whoever finds the pid file may ask for a reload, before there is a loop and when it is gone: that must not end the process. What is asked
+ * for early is done when there is a loop, for the configuration may have been read before.
+ */
+static void miss_reload(int signo)
+{
+    (void)signo;
+    reload_missed = 1;
+}
 
 /* A broken file changes nothing anywhere: workers are told only of a sound one. */
 static void reload(mln_event_t *ev, void *data)
@@ -285,7 +297,9 @@ static int run_worker(mln_event_t *parents, const struct framework *fw)
         fw->worker_process(ev);
     if (generation == engine_generation())
         mln_event_dispatch(ev);
-    return generation == engine_generation() ? 0 : run_worker(ev, fw);
+    if (generation != engine_generation())
+        return run_worker(ev, fw);
+    return ev->failed ? -1 : 0;
 }
 
 /* Forks the workers and runs the master's loop. In a worker, of now or of later, it goes on as run_worker. */
@@ -302,6 +316,8 @@ static int run_master(const struct framework *fw)
         log_line(error, "the master has no event loop: %s", strerror(errno));
         return -1;
     }
+    if (reload_missed)
+        reload_soon(ev, SIGUSR2, NULL);
     if ((result = mln_fork()) < 0)
         return -1;
     if (result == 0)
@@ -321,6 +337,7 @@ static int run_master(const struct framework *fw)
 
 static int init(const struct framework *fw)
 {
+    reload_missed = 0; /* in an earlier group */
     if (mln_conf_load() != 0)
         return -1;
     if (mln_conf_set_hook(mln_log_reload, NULL) == NULL) {
@@ -334,8 +351,10 @@ static int init(const struct framework *fw)
         return mln_log_init(NULL);
     if (conf_file_missing())
         log_line(warn, "there is no configuration file %s: the built-in defaults are in force", mln_path_conf());
-    if (tools_boot_params(fw->argc, fw->argv, fw->seed) < 0 || mln_sys_limit_modify() != 0 || mln_daemon() != 0 ||
-        mln_fork_prepare() != 0)
+    if (tools_boot_params(fw->argc, fw->argv, fw->seed) < 0)
+        return -1;
+    loop_signal_rest(SIGUSR2, miss_reload);
+    if (mln_sys_limit_modify() != 0 || mln_daemon() != 0 || mln_fork_prepare() != 0)
         return -1;
     return run_master(fw);
 }

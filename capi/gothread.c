@@ -126,6 +126,16 @@ void monitor_resume(struct monitor *m)
 
 /* ---- masks ---- */
 
+static __thread int just_begun; /* this thread, whose signal is under way */
+
+/* Whether it was sent from here. Where the account's room for signals is used up the kernel does not say by whom one was sent. */
+static int is_ours(const siginfo_t *info)
+{
+    if (info->si_code == SI_USER && info->si_pid == 0)
+        return just_begun || is_monitor(&engine_orders.monitor);
+    return info->si_code == SI_TKILL && info->si_pid == getpid();
+}
+
 static void put_mask_right(int signo, siginfo_t *info, void *context)
 {
     static const int needed[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGURG};
@@ -133,8 +143,9 @@ static void put_mask_right(int signo, siginfo_t *info, void *context)
     int saved_errno = errno; /* sigaddset refuses some */
 
     (void)signo;
-    if (info->si_code != SI_TKILL || info->si_pid != getpid())
-        return; /* not from here: ignored, in whatever thread */
+    if (!is_ours(info))
+        return; /* ignored, in whatever thread */
+    just_begun = 0;
     /* Only the bits that the kernel knows lie in the context; the C library's own signals stay out. */
     for (int i = 1; i <= SIGRTMIN; ++i)
         (void)sigaddset(mask, i);
@@ -186,8 +197,10 @@ static void *begin(void *data)
         __atomic_store_n(&engine_orders.monitor.thread, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
     }
     /* Unless the program has taken this signal, too: it would see one that was not sent by anybody. */
-    if (sigaction(SIGSTKFLT, NULL, &now) == 0 && now.sa_sigaction == put_mask_right)
+    if (sigaction(SIGSTKFLT, NULL, &now) == 0 && now.sa_sigaction == put_mask_right) {
+        just_begun = 1;
         (void)syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGSTKFLT);
+    }
     return b.function(b.argument);
 }
 

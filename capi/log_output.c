@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -104,6 +106,24 @@ static ssize_t write_at_once(int fd, const struct iovec *parts, int count)
     return write(fd, parts->iov_base, parts->iov_len < PIPE_BUF ? parts->iov_len : PIPE_BUF);
 }
 
+/*
+ * A terminal may have been given to other processes than this one, by a worker perhaps, with the wish that whoever else writes to it be
+ * stopped (TOSTOP). A master is not to be stopped by its log.
+ */
+static ssize_t write_unstopped(int fd, const struct iovec *parts, int count)
+{
+    sigset_t stop, before;
+
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTTOU);
+    (void)pthread_sigmask(SIG_BLOCK, &stop, &before);
+    ssize_t n = write_at_once(fd, parts, count);
+    int cause = errno;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = cause;
+    return n;
+}
+
 /* How many bytes were taken; -1 with errno if none were, and errno tells why not all. */
 static ssize_t write_all(struct place *place, int fd, struct iovec *parts, int count)
 {
@@ -112,7 +132,7 @@ static ssize_t write_all(struct place *place, int fd, struct iovec *parts, int c
     ssize_t total = 0;
 
     while (count > 0) {
-        ssize_t n = at_once ? write_at_once(fd, parts, count) : writev(fd, parts, count);
+        ssize_t n = at_once ? write_unstopped(fd, parts, count) : writev(fd, parts, count);
         if (n < 0) {
             if (errno == EINTR || (errno == EAGAIN && await_room(place, fd, &until)))
                 continue;

@@ -34,7 +34,7 @@ struct mln_event_s {
     uint32_t next_frame;    /* the first of them that no handler has seen */
     mln_fork_t *unsent;     /* channels with bytes to be written; under the channel lock */
     mln_fork_t *buried;     /* closed channels, to be freed when no handler can be using them; likewise */
-    int failed;             /* it was broken because too many workers have failed */
+    int failed;             /* it was broken because it cannot go on, or too many workers have failed */
     int attach;             /* this process's channel, as soon as the engine knows the loop */
     int announce;           /* the master is to be told when this loop is first dispatched */
     int serves;             /* it has had to do with a channel or a worker */
@@ -66,6 +66,9 @@ int loop_finished(const mln_event_t *ev, uint64_t generation);
 void loop_signals_deliver(mln_event_t *ev, uint64_t generation);
 void loop_signals_forget(mln_event_t *ev);
 void loop_signals_after_fork_child(void);
+
+/* From now on the handler is called for the signal where no loop handles it, in signal context, unless the program does or ignores it. */
+void loop_signal_rest(int signo, void (*handler)(int));
 
 /* Around a fork. In the child the parent's loops are nobody's: their descriptors are closed. */
 int loop_handles_messages(void); /* in any thread; between the two */

@@ -47,6 +47,28 @@ static void on_signal(int signo)
     atomic_fetch_sub(&delivering, 1);
 }
 
+/* What becomes of a signal that no loop handles any more, where that is not the default. */
+static void (*resting[NSIG])(int);
+
+static int take_signal(int signo, void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART | SA_ONSTACK};
+
+    sigfillset(&action.sa_mask);
+    return sigaction(signo, &action, NULL);
+}
+
+void loop_signal_rest(int signo, void (*handler)(int))
+{
+    struct sigaction now;
+
+    pthread_mutex_lock(&watches_lock);
+    resting[signo] = handler;
+    if (sigaction(signo, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+        (void)take_signal(signo, handler);
+    pthread_mutex_unlock(&watches_lock);
+}
+
 static int listen_to_signals(mln_event_t *ev)
 {
     mln_event_t *empty;
@@ -96,14 +118,12 @@ static void sweep(mln_event_t *ev)
 
 static int watch(mln_event_t *ev, int signo, void *data, ev_sig_handler handler)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
     struct signal_watch **at = &ev->watches, *w;
 
     if (listen_to_signals(ev) != 0 || (w = malloc(sizeof *w)) == NULL)
         return -1;
     *w = (struct signal_watch){NULL, signo, handler, data, ++added};
-    sigfillset(&action.sa_mask);
-    if (sigaction(signo, &action, NULL) != 0) {
+    if (take_signal(signo, on_signal) != 0) {
         free(w);
         return -1;
     }
@@ -122,7 +142,7 @@ static int unwatch(mln_event_t *ev, int signo, void *data, ev_sig_handler handle
         if (!ev->watches_walked)
             sweep(ev);
         if (!watched(signo))
-            (void)signal(signo, SIG_DFL);
+            (void)take_signal(signo, resting[signo]);
         return 0;
     }
     errno = ENOENT;
@@ -211,7 +231,7 @@ void loop_signals_forget(mln_event_t *ev)
     for (struct signal_watch *w = ev->watches, *next; w != NULL; w = next) {
         next = w->next;
         if (ours && w->handler != NULL && !watched(w->signo))
-            (void)signal(w->signo, SIG_DFL);
+            (void)take_signal(w->signo, resting[w->signo]);
         free(w);
     }
     ev->watches = NULL;

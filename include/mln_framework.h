@@ -72,7 +72,8 @@ struct mln_framework_attr {
  * the boot parameters, applies limits and account, forks the workers and runs the loops. Usually the last call in main(),
  * made while the process has no other threads. It returns in the master and in every worker. Today's name.
  *
- * SIGUSR2 to the master reloads the configuration in the master and in every worker; workers themselves ignore SIGUSR2.
+ * SIGUSR2 to the master reloads the configuration in the master and in every worker; workers themselves ignore SIGUSR2, and so does the
+ * master when its loop has ended.
  * Without the framework only configuration and log are set up.
  *
  * A value of `framework` or `worker_proc` that cannot be obeyed ends the process with status 1 and a message.

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <unistd.h>
 
 #include "mln_func.h"
@@ -176,12 +177,12 @@ static inline void mln_spin_unlock(volatile long *lock)
 #define mln_offsetof(type, member) offsetof(type, member)
 
 /** The structure of which ptr is the address of a member; NULL for NULL. Today's era. */
-#define mln_container_of(ptr, type, member) ((type *)mln_container_address((ptr), offsetof(type, member)))
+#define mln_container_of(ptr, type, member) ((type *)mln_container_address((uintptr_t)(ptr), offsetof(type, member)))
 
-/** What mln_container_of() uses, so that it evaluates its argument once. */
-static inline void *mln_container_address(const void *member, size_t offset)
+/** What mln_container_of() uses, so that it evaluates its argument once. To pass on a pointer may count as using what it points at. */
+static inline void *mln_container_address(uintptr_t member, size_t offset)
 {
-    return member == NULL ? NULL : (void *)((char *)member - offset);
+    return member == 0 ? NULL : (void *)(member - offset);
 }
 
 /** Kinds of ASCII characters, whatever the locale. Today's era. */

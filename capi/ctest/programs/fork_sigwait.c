@@ -1,6 +1,7 @@
 /*
  * A program that blocks SIGCHLD and waits for it, with sigwait() or by a signalfd, gets every one: no thread of the library
- * takes it, and the library does not change the mask of the program's threads.
+ * takes it, and the library does not change the mask of the program's threads. So it is, too, where the account has no room for signals
+ * that wait, and the kernel does not say any more by whom one was sent.
  */
 #include "check.h"
 #include "mln_event.h"
@@ -9,6 +10,7 @@
 #include "processes.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 enum { TIMES = 200 };
 
@@ -50,11 +52,19 @@ static void stop(mln_event_t *ev, void *data)
     mln_event_break_set(ev);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    static const struct rlimit none = {0, 0};
     sigset_t before = mask_now(), all, child;
     pthread_t thread;
 
+    if (argc == 1) {
+        run_self("with room");
+        run_self("without room");
+        return 0;
+    }
+    if (strcmp(argv[1], "without room") == 0)
+        CHECK_INT(setrlimit(RLIMIT_SIGPENDING, &none), 0);
     CHECK((loop = mln_event_new()) != NULL);
     check_mask(0);
     CHECK_INT(pthread_create(&thread, NULL, use_loop, NULL), 0);

@@ -1,6 +1,6 @@
 /*
  * A log that takes nothing any more, because its reader is stuck or a worker has stopped the terminal, neither holds up the messages
- * of a group nor keeps it from ending when it is told to.
+ * of a group nor keeps it from ending when it is told to. Neither does a terminal that a worker has taken for itself.
  */
 #include "check.h"
 #include "framework.h"
@@ -11,12 +11,16 @@
 #include "scratch.h"
 
 #include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 
 enum { WORK = 3000, DONE, WORKERS = 2, ROUNDS = 400, SIZE = 300 };
 
 static pid_t master;
 static const char *log_path; /* NULL: the terminal, which is standard error */
+static bool taken; /* the terminal, by each worker */
 static int done;
 
 static void log_much(void)
@@ -33,11 +37,26 @@ static int ask(mln_event_t *ev, mln_fork_t *f, void *data)
     return mln_ipc_master_send_prepare(ev, WORK, NULL, 0, f);
 }
 
+/* From now on the kernel stops others who write to the terminal. */
+static void take_terminal(void)
+{
+    struct termios mode;
+
+    CHECK(signal(SIGTTOU, SIG_IGN) != SIG_ERR);
+    CHECK_INT(setpgid(0, 0), 0);
+    CHECK_INT(tcsetpgrp(STDERR_FILENO, getpid()), 0);
+    CHECK_INT(tcgetattr(STDERR_FILENO, &mode), 0);
+    mode.c_lflag |= TOSTOP;
+    CHECK_INT(tcsetattr(STDERR_FILENO, TCSANOW, &mode), 0);
+}
+
 static void work(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void **udata)
 {
     (void)f;
     (void)udata;
-    if (log_path == NULL)
+    if (taken)
+        take_terminal();
+    else if (log_path == NULL)
         CHECK_INT(tcflow(STDERR_FILENO, TCOOFF), 0);
     log_much();
     CHECK_INT(mln_ipc_worker_send_prepare(ev, DONE, buf, len), 0);
@@ -106,7 +125,26 @@ static void *read_all(void *screen)
     return NULL;
 }
 
-static void run_on_terminal(void)
+/* As a shell with job control has it run, on the terminal that is standard error. */
+static void run_as_job(void)
+{
+    pid_t shell = fork();
+
+    if (shell == 0) {
+        CHECK(setsid() > 0);
+        CHECK_INT(ioctl(STDERR_FILENO, TIOCSCTTY, 0), 0);
+        pid_t job = fork();
+        if (job == 0) {
+            CHECK_INT(setpgid(0, 0), 0);
+            run_group();
+            _exit(0);
+        }
+        _exit(await_status(job));
+    }
+    CHECK_INT(await_status(shell), 0);
+}
+
+static void run_on_terminal(void (*run)(void))
 {
     int screen = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     pthread_t reader;
@@ -117,7 +155,7 @@ static void run_on_terminal(void)
     stderr = fdopen(saved, "w");
     CHECK(dup2(terminal, STDERR_FILENO) == STDERR_FILENO);
     CHECK_INT(pthread_create(&reader, NULL, read_all, &screen), 0);
-    run_group();
+    run();
     close(terminal);
     close(STDERR_FILENO);
     CHECK_INT(pthread_join(reader, NULL), 0);
@@ -129,10 +167,12 @@ int main(int argc, char *argv[])
     if (argc > 1 && strcmp(argv[1], "pipe") == 0) {
         run_with_pipe();
     } else if (argc > 1) {
-        run_on_terminal();
+        taken = strcmp(argv[1], "taken terminal") == 0;
+        run_on_terminal(taken ? run_as_job : run_group);
     } else {
         run_self("pipe");
         run_self("terminal");
+        run_self("taken terminal");
     }
     return 0;
 }
