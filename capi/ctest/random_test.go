@@ -21,10 +21,14 @@ type randomProgram struct {
 }
 
 var randomPrograms = []*randomProgram{
-	&randomCalls,
+	&randomCalls, &randomUtilities, &randomConnections,
 }
 
-var randomCalls = randomProgram{"api_random", 400, 30, "forget"}
+var (
+	randomCalls       = randomProgram{"api_random", 400, 30, "forget"}
+	randomUtilities   = randomProgram{"utilities_random", 1000, 22, "keep"}
+	randomConnections = randomProgram{"connection_random", 1000, 11, "keep"}
+)
 
 func (p *randomProgram) source() string { return filepath.Join(programs, p.name+".c") }
 
@@ -208,4 +212,6 @@ func fuzzRandom(f *testing.F, p *randomProgram) {
 	})
 }
 
-func FuzzRandomCalls(f *testing.F) { fuzzRandom(f, &randomCalls) }
+func FuzzRandomCalls(f *testing.F)       { fuzzRandom(f, &randomCalls) }
+func FuzzRandomUtilities(f *testing.F)   { fuzzRandom(f, &randomUtilities) }
+func FuzzRandomConnections(f *testing.F) { fuzzRandom(f, &randomConnections) }

@@ -19,6 +19,9 @@ static inline unsigned pick(unsigned n)
     return (unsigned)(random_number(&whims) % n);
 }
 
+/* One of the two names, today's and the seed era's, of one thing. */
+#define EITHER(today, seed_eras) (pick(2) ? (today) : (seed_eras))
+
 /* Whether this fault is planted. */
 static inline int faulty(const char *fault)
 {
