@@ -25,7 +25,7 @@ var randomPrograms = []*randomProgram{
 }
 
 var (
-	randomCalls       = randomProgram{"api_random", 400, 30, "forget"}
+	randomCalls       = randomProgram{"api_random", 400, 31, "forget"}
 	randomUtilities   = randomProgram{"utilities_random", 1000, 22, "keep"}
 	randomConnections = randomProgram{"connection_random", 1000, 11, "keep"}
 )

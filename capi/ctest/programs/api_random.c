@@ -103,6 +103,7 @@ static struct pipe pipes[PIPES];
 static int plain_timers, signal_set, done_sent, forks, spare_set = 1;
 static int refilled; /* the tables of handlers, since the last MESSAGE */
 static unsigned raised, caught, left_over;
+static int clear_set, cleared; /* cleared: how often, in this process */
 static long queue_limit;
 static void *slot; /* of MESSAGE */
 static mln_event_t *loops[DEPTH + 2]; /* that are on the stack */
@@ -115,6 +116,16 @@ static long long last_progress;
 
 static void act(mln_event_t *ev);
 __attribute__((noreturn)) static void live(void);
+
+static mln_event_t *new_loop(void)
+{
+    return pick(2) ? mln_event_new() : mln_event_init(pick(2));
+}
+
+static void free_loop(mln_event_t *ev)
+{
+    EITHER(mln_event_free, mln_event_destroy)(ev);
+}
 
 /* Runs a loop until it is broken or left by a jump. What comes back may be another process: the successor of a worker. */
 static void run(mln_event_t *ev)
@@ -214,10 +225,15 @@ static int send_type(mln_event_t *ev, mln_fork_t *f, mln_u32_t type, mln_u32_t s
     return 1;
 }
 
+static mln_tcp_conn_t *masters_connection(void)
+{
+    return EITHER(mln_fork_master_connection_get, mln_fork_get_master_connection)();
+}
+
 static void send_some(mln_event_t *ev, mln_fork_t *f)
 {
     /* While another thread sends, the queue is its as well. */
-    if (!atomic_load(&thread_sends) && bytes_to_send(f != NULL ? &f->conn : mln_fork_master_connection_get()) > IN_FLIGHT)
+    if (!atomic_load(&thread_sends) && bytes_to_send(f != NULL ? &f->conn : masters_connection()) > IN_FLIGHT)
         return;
     for (unsigned n = 1 + pick(20); n > 0; --n) {
         unsigned kind = pick(100);
@@ -283,8 +299,8 @@ static void on_spare(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, voi
     (void)f_ptr;
     (void)buf;
     (void)len;
-    (void)udata;
     CHECK(spare_set);
+    CHECK_PTR(*udata, NULL);
     if (pick(8) == 0)
         act(ev);
 }
@@ -475,7 +491,7 @@ static void change_callback(mln_event_t *ev)
     if (ev != loops[0])
         return;
     callback_set = !callback_set;
-    mln_event_callback_set(ev, callback_set ? on_callback : NULL, &callback_set);
+    EITHER(mln_event_callback_set, mln_event_set_callback)(ev, callback_set ? on_callback : NULL, &callback_set);
 }
 
 /* ---- descriptors ---- */
@@ -486,6 +502,11 @@ static void called(struct end *e, int fd)
     CHECK(e->armed);
     e->armed = !e->once;
     e->timeout = 0;
+}
+
+static void forget(int fd)
+{
+    CHECK_INT(EITHER(mln_event_fd_set, mln_event_set_fd)(loops[0], fd, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL), 0);
 }
 
 static void on_readable(mln_event_t *ev, int fd, void *data)
@@ -519,7 +540,7 @@ static void on_writable(mln_event_t *ev, int fd, void *data)
     if (pick(4) == 0)
         act(ev);
     if (p->write.fd == fd && (quiet || pick(8) == 0)) { /* or it would be called for ever */
-        CHECK_INT(mln_event_fd_set(loops[0], fd, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL), 0);
+        forget(fd);
         p->write.armed = 0;
     }
 }
@@ -551,11 +572,11 @@ static void set_descriptor(mln_event_t *ev)
 
     if (ev != loops[0])
         return;
-    CHECK_INT(mln_event_fd_set(ev, e->fd, (reads ? M_EV_RECV : M_EV_SEND) | M_EV_NONBLOCK | once | append, timeout, p,
-                               reads ? on_readable : on_writable), 0);
+    CHECK_INT(EITHER(mln_event_fd_set, mln_event_set_fd)(ev, e->fd, (reads ? M_EV_RECV : M_EV_SEND) | M_EV_NONBLOCK | once | append,
+                                                         timeout, p, reads ? on_readable : on_writable), 0);
     *e = (struct end){.fd = e->fd, .armed = 1, .once = once != 0, .timeout = timeout >= 0};
     if (reads)
-        mln_event_fd_timeout_handler_set(ev, e->fd, p, on_timeout);
+        EITHER(mln_event_fd_timeout_handler_set, mln_event_set_fd_timeout_handler)(ev, e->fd, p, on_timeout);
 }
 
 static void clear_descriptor(mln_event_t *ev)
@@ -565,7 +586,7 @@ static void clear_descriptor(mln_event_t *ev)
 
     if (ev != loops[0])
         return;
-    CHECK_INT(mln_event_fd_set(ev, e->fd, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL), 0);
+    forget(e->fd);
     e->armed = e->timeout = 0;
 }
 
@@ -576,8 +597,8 @@ static void replace_descriptors(mln_event_t *ev)
 
     if (ev != loops[0])
         return;
-    CHECK_INT(mln_event_fd_set(ev, p->read.fd, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL), 0);
-    CHECK_INT(mln_event_fd_set(ev, p->write.fd, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL), 0);
+    forget(p->read.fd);
+    forget(p->write.fd);
     close(p->read.fd);
     close(p->write.fd);
     open_pipe(p);
@@ -675,9 +696,9 @@ static void change_hook(mln_event_t *ev)
 {
     (void)ev;
     if (hook == NULL) {
-        CHECK((hook = mln_conf_hook_set(on_reload, &reloads)) != NULL);
+        CHECK((hook = EITHER(mln_conf_hook_set, mln_conf_set_hook)(on_reload, &reloads)) != NULL);
     } else {
-        mln_conf_hook_unset(hook);
+        EITHER(mln_conf_hook_unset, mln_conf_unset_hook)(hook);
         hook = NULL;
     }
 }
@@ -685,15 +706,23 @@ static void change_hook(mln_event_t *ev)
 static void reload(mln_event_t *ev)
 {
     int before = reloads;
+    mln_conf_cmd_t *commands[3], *limit;
     mln_conf_domain_t *domain;
+    mln_conf_t *cf;
 
     (void)ev;
     conf_broken = pick(4) == 0;
     CHECK_INT(mln_conf_reload(), conf_broken ? -1 : 0);
     CHECK_INT(reloads, before + (hook != NULL && !conf_broken));
     conf_broken = 0;
-    CHECK((domain = mln_conf()->search(mln_conf(), "main")) != NULL);
-    CHECK_INT(domain->search(domain, "ipc_queue_limit")->search(domain->search(domain, "ipc_queue_limit"), 1)->val.i, queue_limit);
+    CHECK((cf = EITHER(mln_conf, mln_get_conf)()) != NULL);
+    CHECK((domain = cf->search(cf, "main")) != NULL);
+    CHECK((limit = domain->search(domain, "ipc_queue_limit")) != NULL);
+    CHECK_INT(EITHER(mln_conf_arg_num, mln_conf_get_narg)(limit), 1);
+    CHECK_INT(limit->search(limit, 1)->val.i, queue_limit);
+    CHECK_INT(EITHER(mln_conf_cmd_num, mln_conf_get_ncmd)(cf, "main"), 3);
+    EITHER(mln_conf_cmds, mln_conf_get_cmds)(cf, "main", commands);
+    CHECK_PTR(commands[0], limit);
 }
 
 static int logged;
@@ -720,6 +749,13 @@ static void write_log(mln_event_t *ev)
     mln_log(error, "%d\n", logged);
     CHECK_INT(logged, before + 1);
     mln_log_logger_set(usual);
+    /* There is no file. */
+    CHECK_INT(mln_log_reload(NULL), 0);
+    CHECK_INT(mln_log_writen(NULL, 0), 0);
+    CHECK_INT(EITHER(mln_log_fd, mln_log_get_fd)(), STDERR_FILENO);
+    CHECK_STR(EITHER(mln_log_dir_path, mln_log_get_dir_path)(), "");
+    CHECK_STR(EITHER(mln_log_logfile_path, mln_log_get_log_path)(), "");
+    CHECK_STR(EITHER(mln_log_pid_path, mln_log_get_pid_path)(), "");
 }
 
 /* ---- loops ---- */
@@ -762,7 +798,7 @@ static void other_on_timer(mln_event_t *ev, void *data)
     act(ev);
     if (pick(2)) {
         loops[depth] = NULL;
-        mln_event_free(ev);
+        free_loop(ev);
     } else {
         mln_event_break_set(ev);
     }
@@ -776,11 +812,11 @@ static void dispatch_other(mln_event_t *ev)
     (void)ev;
     if (depth == DEPTH)
         return;
-    CHECK((other = mln_event_new()) != NULL);
+    CHECK((other = new_loop()) != NULL);
     loops[++depth] = other;
     CHECK(mln_event_timer_set(other, pick(3), NULL, other_on_timer) != NULL);
     run(other);
-    mln_event_free(loops[depth]);
+    free_loop(loops[depth]);
     loops[depth--] = NULL;
 }
 
@@ -824,7 +860,7 @@ static void iterate(mln_event_t *ev)
 
     (void)ev;
     if (mine == NULL)
-        CHECK_INT(pick(2) ? mln_fork_iterate(loops[0], visit, &left) : mln_fork_scan_all(loops[0], visit, &left),
+        CHECK_INT(EITHER(mln_fork_iterate, mln_fork_scan_all)(loops[0], visit, &left),
                   before < n ? -1 : 0);
 }
 
@@ -890,16 +926,17 @@ __attribute__((noreturn)) static void plain_child(void)
 {
     mln_event_t *ev;
 
+    CHECK_INT(cleared, mine != NULL && clear_set); /* it is for workers alone */
     errno = 0;
     CHECK(mln_event_timer_set(loops[0], 0, NULL, break_loop) == NULL);
     CHECK_INT(errno, ESTALE);
     for (int i = 0; i <= DEPTH; ++i)
-        mln_event_free(loops[i]);
+        free_loop(loops[i]);
     if (pick(2)) {
-        CHECK((ev = mln_event_new()) != NULL);
+        CHECK((ev = new_loop()) != NULL);
         CHECK(mln_event_timer_set(ev, pick(3), NULL, break_loop) != NULL);
         mln_event_dispatch(ev);
-        mln_event_free(ev);
+        free_loop(ev);
     }
     if (pick(2))
         exit(0);
@@ -950,7 +987,7 @@ static void close_worker(mln_event_t *ev)
     if (f == NULL)
         return;
     atomic_store(&life_of(f->pid)->closed, 1);
-    mln_fork_socketpair_close_handler(loops[0], f, f->conn.sockfd);
+    EITHER(mln_fork_socketpair_close_handler, mln_socketpair_close_handler)(loops[0], f, f->conn.sockfd);
 }
 
 static void leave(mln_event_t *ev)
@@ -962,6 +999,23 @@ static void leave(mln_event_t *ev)
     exit(0);
 }
 
+static void on_fork(void *data)
+{
+    CHECK_PTR(data, &cleared);
+    CHECK(clear_set);
+    ++cleared;
+}
+
+/* What workers that are started from now on call first. */
+static void change_clear_handler(mln_event_t *ev)
+{
+    (void)ev;
+    if (mine != NULL)
+        return;
+    clear_set = !clear_set;
+    EITHER(mln_fork_resource_clear_handler_set, mln_set_resource_clear_handler)(clear_set ? on_fork : NULL, &cleared);
+}
+
 static void change_handler(mln_event_t *ev)
 {
     (void)ev;
@@ -971,12 +1025,18 @@ static void change_handler(mln_event_t *ev)
                            : mln_fork_worker_ipc_handler_set(MESSAGE, on_message, slot), 0);
 }
 
-/* What comes without a handler is dropped. */
+/* What comes without a handler is dropped; the seed era's functions refuse a second one. */
 static void change_spare(mln_event_t *ev)
 {
+    static mln_ipc_handler_t spare = {.handler = on_spare, .type = SPARE}, second = {.handler = on_spare, .type = SPARE, .data = &second};
     ipc_handler handler;
 
     (void)ev;
+    if (pick(2)) {
+        (mine == NULL ? mln_set_master_ipc_handler : mln_set_worker_ipc_handler)(spare_set ? &second : &spare);
+        spare_set = 1;
+        return;
+    }
     spare_set = !spare_set;
     handler = spare_set ? on_spare : NULL;
     CHECK_INT(mine == NULL ? mln_fork_master_ipc_handler_set(SPARE, handler, NULL)
@@ -997,6 +1057,7 @@ static void register_another(mln_event_t *ev)
         refilled = 1;
         spare_set = 1;
     }
+    mln_set_ipc_handlers(); /* for what is compiled in */
     mln_ipc_handler_unregister(registration);
 }
 
@@ -1007,7 +1068,7 @@ static void (*const kinds[])(mln_event_t *) = {
     send_step, set_timer, cancel_timer, change_callback, set_descriptor, clear_descriptor, replace_descriptors, exchange, break_it,
     dispatch_inside, dispatch_other, iterate, start_another, kill_worker, close_worker, leave, change_handler,
     start_thread, set_signal, raise_signal, set_plain_timer, change_hook, reload, write_log, break_once, jump, start_program,
-    fork_plainly, change_spare, register_another,
+    fork_plainly, change_spare, register_another, change_clear_handler,
 };
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
@@ -1094,9 +1155,10 @@ static void live(void)
 {
     mln_event_t *ev;
 
+    CHECK_INT(cleared, clear_set);
     close_pipes();
     for (int i = 0; i <= DEPTH; ++i) {
-        mln_event_free(loops[i]);
+        free_loop(loops[i]);
         loops[i] = NULL;
     }
     memset(timers, 0, sizeof timers);
@@ -1108,8 +1170,8 @@ static void live(void)
     steps = steps_of_workers;
     whims = seed + 1000003 * (uint64_t)(1 + atomic_fetch_add(&shared->born, 1));
     mine = life_of(getpid());
-    CHECK((ev = mln_event_new()) != NULL);
-    mln_fork_worker_events_set(ev);
+    CHECK((ev = new_loop()) != NULL);
+    EITHER(mln_fork_worker_events_set, mln_fork_worker_set_events)(ev);
     begin(ev);
     for (;;) {
         run(ev);
@@ -1137,17 +1199,17 @@ int main(int argc, char **argv)
     handle(DONE, on_done, NULL);
     handle(ASIDE, on_aside, NULL);
     handle(SPARE, on_spare, on_spare);
-    CHECK_INT(mln_fork_prepare(), 0);
+    CHECK_INT(EITHER(mln_fork_prepare, mln_pre_fork)(), 0);
     before = fd_count();
-    CHECK((ev = mln_event_new()) != NULL);
+    CHECK((ev = new_loop()) != NULL);
     begin(ev);
     start_another(ev);
-    mln_fork_master_events_set(ev);
+    EITHER(mln_fork_master_events_set, mln_fork_master_set_events)(ev);
     while (!breaking) {
         run(ev);
         mln_event_break_reset(ev);
     }
-    mln_event_free(ev);
+    free_loop(ev);
     close_pipes();
     /* Of each worker there is a channel, unless it was closed, and a pidfd, until it is waited for. */
     CHECK_INT(fd_count(), before + worker_count(NULL) + child_count());
