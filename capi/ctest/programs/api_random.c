@@ -192,6 +192,11 @@ static void check_children(void)
 
 /* ---- messages ---- */
 
+static mln_tcp_conn_t *masters_connection(void)
+{
+    return EITHER(mln_fork_master_connection_get, mln_fork_get_master_connection)();
+}
+
 static uint64_t content(const struct direction *d, unsigned number)
 {
     return seed ^ (uint64_t)number << 20 ^ (uint64_t)((const char *)d - (const char *)shared);
@@ -225,11 +230,6 @@ static int send_type(mln_event_t *ev, mln_fork_t *f, mln_u32_t type, mln_u32_t s
     return 1;
 }
 
-static mln_tcp_conn_t *masters_connection(void)
-{
-    return EITHER(mln_fork_master_connection_get, mln_fork_get_master_connection)();
-}
-
 static void send_some(mln_event_t *ev, mln_fork_t *f)
 {
     /* While another thread sends, the queue is its as well. */
@@ -252,6 +252,8 @@ static struct life *received(void *f_ptr)
     struct life *l = mine != NULL ? mine : life_of_worker(f_ptr);
 
     CHECK(!atomic_load(&l->closed) || mine != NULL);
+    if (mine != NULL)
+        CHECK_PTR(masters_connection(), &((mln_fork_t *)f_ptr)->conn);
     atomic_fetch_add(mine != NULL ? &l->down.received : &l->up.received, 1);
     return l;
 }
@@ -864,23 +866,33 @@ static void iterate(mln_event_t *ev)
                   before < n ? -1 : 0);
 }
 
+/* Those that were started without a loop have none before. */
+static void watch_workers(void)
+{
+    EITHER(mln_fork_master_events_set, mln_fork_master_set_events)(loops[0]);
+}
+
 static void start_another(mln_event_t *ev)
 {
+    mln_event_t *loop = pick(2) ? loops[0] : NULL;
     int result;
 
     (void)ev;
     if (mine != NULL || births == BIRTHS || worker_count(loops[0]) >= WORKERS)
         return;
     ++births;
-    CHECK((result = mln_fork_restart(loops[0])) >= 0);
+    CHECK((result = mln_fork_restart(loop)) >= 0);
     if (result == 0)
         live();
+    if (loop == NULL)
+        watch_workers();
 }
 
 /* A program that echoes: this one, see main. */
 static void start_program(mln_event_t *ev)
 {
     static char program[] = "/proc/self/exe", role[] = "echo";
+    mln_event_t *loop = pick(2) ? loops[0] : NULL;
     mln_s8ptr_t *args;
 
     (void)ev;
@@ -890,7 +902,9 @@ static void start_program(mln_event_t *ev)
     CHECK((args = calloc(2, sizeof *args)) != NULL);
     args[0] = program;
     args[1] = role;
-    CHECK_INT(mln_fork_spawn(pick(2) ? M_PST_SUP : M_PST_DFL, args, 2, loops[0]), 0);
+    CHECK_INT(mln_fork_spawn(pick(2) ? M_PST_SUP : M_PST_DFL, args, 2, loop), 0);
+    if (loop == NULL)
+        watch_workers();
 }
 
 /* Until the master hangs up, which it may do at any time. */
@@ -1204,7 +1218,7 @@ int main(int argc, char **argv)
     CHECK((ev = new_loop()) != NULL);
     begin(ev);
     start_another(ev);
-    EITHER(mln_fork_master_events_set, mln_fork_master_set_events)(ev);
+    watch_workers();
     while (!breaking) {
         run(ev);
         mln_event_break_reset(ev);
