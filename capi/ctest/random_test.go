@@ -183,7 +183,7 @@ func TestRandomCallsShrink(t *testing.T) {
 				return
 			}
 		}
-		t.Errorf("%v failed once, and not in 10 further runs", smaller)
+		t.Errorf("%v failed once, and not in 10 further runs: %v", smaller, err)
 	})
 }
 
