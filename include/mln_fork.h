@@ -190,7 +190,8 @@ mln_tcp_conn_t *mln_fork_get_master_connection(void);
 mln_tcp_conn_t *mln_fork_master_connection_get(void);
 
 /**
- * In the master: this loop receives the messages of all workers, of those that are started later too, and notices their end.
+ * In the master: this loop receives the messages of all workers that there are, and of those that come to take their places, and
+ * notices their end. One that is started later without a loop has none before the next call.
  *
  * @param ev the loop, one of this process.
  */

@@ -12,14 +12,15 @@
 //	// env: NAME=value     adds a variable to the environment; may be repeated
 //	// expect-exit: 3      instead of status 0
 //
-// The programs use programs/check.h for their assertions. Those named alloc_*, string_*, chain_*, connection_* and file_* need only the
-// plain C part of the library, and are also compiled together with those sources under the address and undefined-behaviour sanitizers
-// and, with the build tag memcheck, run under valgrind. So are the others with the library, all but a few as `make memcheck` asks for, and
-// some of each kind in continuous integration: testdata/valgrind.c is for what valgrind does not know, and check_slowness() of check.h for
-// times.
+// The programs use programs/check.h for their assertions. Those named alloc_*, string_*, chain_*, connection_*, file_* and utilities_*
+// need only the plain C part of the library, and are also compiled together with those sources under the address and
+// undefined-behaviour sanitizers and, with the build tag memcheck, run under valgrind. So are the others with the library, all but a few
+// as `make memcheck` asks for, and some of each kind in continuous integration: testdata/valgrind.c is for what valgrind does not know,
+// and check_slowness() of check.h for times.
 //
-// The fuzz tests have a program of drivers/ answer one request after the other; programs/api_random.c takes a seed as its argument,
-// and so does testdata/randomgroup, its twin in Go. Those of the configuration, which fork nothing, run under sanitizers as well: with
+// The fuzz tests have a program of drivers/ answer one request after the other; those of programs/ named *_random.c take a seed as their
+// argument, see programs/random.h, and so does testdata/randomgroup, which does in Go what programs/api_random.c does. The drivers of the
+// configuration, which fork nothing, run under sanitizers as well: with
 // CC="gcc -fsanitize=address,undefined" and MLN_LIBDIR for a library that make has built with these CFLAGS and LDFLAGS.
 //
 // The other tests of the package check the public headers, the exported symbols, an installation, and the programs of c_examples, as

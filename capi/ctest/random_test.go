@@ -23,12 +23,14 @@ type randomProgram struct {
 }
 
 var randomPrograms = []*randomProgram{
-	&randomCalls, &groupCalls,
+	&randomCalls, &randomUtilities, &randomConnections, &randomGroup,
 }
 
 var (
-	randomCalls = randomProgram{name: "api_random", steps: 400, kinds: 30, fault: "forget"}
-	groupCalls  = randomProgram{name: "randomgroup", steps: 300, kinds: 22, fault: "twice", inGo: true}
+	randomCalls       = randomProgram{name: "api_random", steps: 400, kinds: 31, fault: "forget"}
+	randomUtilities   = randomProgram{name: "utilities_random", steps: 1000, kinds: 22, fault: "keep"}
+	randomConnections = randomProgram{name: "connection_random", steps: 1000, kinds: 11, fault: "keep"}
+	randomGroup       = randomProgram{name: "randomgroup", steps: 300, kinds: 22, fault: "twice", inGo: true}
 )
 
 // source is the file that has the directives.
@@ -197,7 +199,7 @@ func TestRandomCallsShrink(t *testing.T) {
 				return
 			}
 		}
-		t.Errorf("%v failed once, and not in 10 further runs", smaller)
+		t.Errorf("%v failed once, and not in 10 further runs: %v", smaller, err)
 	})
 }
 
@@ -232,6 +234,7 @@ func fuzzRandom(f *testing.F, p *randomProgram) {
 	})
 }
 
-func FuzzRandomCalls(f *testing.F) { fuzzRandom(f, &randomCalls) }
-
-func FuzzGroupCalls(f *testing.F) { fuzzRandom(f, &groupCalls) }
+func FuzzRandomCalls(f *testing.F)       { fuzzRandom(f, &randomCalls) }
+func FuzzRandomUtilities(f *testing.F)   { fuzzRandom(f, &randomUtilities) }
+func FuzzRandomConnections(f *testing.F) { fuzzRandom(f, &randomConnections) }
+func FuzzRandomGroup(f *testing.F)       { fuzzRandom(f, &randomGroup) }

@@ -9,8 +9,8 @@ import (
 // plainSources are the C sources that need no Go: data structures that a program walks by pointer. Programs whose names begin with
 // one of plainPrefixes use nothing else.
 var (
-	plainSources  = []string{"alloc.c", "string.c", "chain.c", "connection.c", "file.c", "path.c"}
-	plainPrefixes = []string{"alloc_", "string_", "chain_", "connection_", "file_"}
+	plainSources  = []string{"alloc.c", "string.c", "chain.c", "connection.c", "file.c", "path.c", "func.c", "tools_time.c"}
+	plainPrefixes = []string{"alloc_", "string_", "chain_", "connection_", "file_", "utilities_"}
 )
 
 // TestPlainProgramsUnderSanitizers runs the programs of the plain C part with that part compiled in, so that the sanitizers see inside.

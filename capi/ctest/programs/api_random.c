@@ -3,13 +3,13 @@
  * model watches: no message that was accepted is lost, doubled or out of order between two that live; a handler is called only while
  * it is registered, with the data it was registered with; and in the end no descriptor is left.
  *
- * The arguments are a seed, how many steps the master makes (a worker makes a quarter), and a mask of the kinds of steps to leave
- * out; all have defaults, and the seed is printed. Processes are not in step with each other, so a seed repeats what they try, not
- * when. A fourth argument names a fault to plant, so that finding it can be tested.
+ * For the arguments see random.h; a worker makes a quarter of the steps. Processes are not in step with each other, so a seed repeats
+ * what they try, not when.
  *
  * deadline: 60s
  */
 #include "ipc.h"
+#include "random.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -96,16 +96,14 @@ struct pipe {
     unsigned in, out; /* bytes so far */
 };
 
-static uint64_t seed, whims;
-static unsigned left_out;
-static const char *planted = "";
-static int steps, steps_of_workers, quiet, depth, breaking, births, deaths, callback_set;
+static int steps_of_workers, quiet, depth, breaking, births, deaths, callback_set;
 static struct life *mine; /* NULL in the master */
 static struct timer timers[TIMERS];
 static struct pipe pipes[PIPES];
 static int plain_timers, signal_set, done_sent, forks, spare_set = 1;
 static int refilled; /* the tables of handlers, since the last MESSAGE */
 static unsigned raised, caught, left_over;
+static int clear_set, cleared; /* cleared: how often, in this process */
 static long queue_limit;
 static void *slot; /* of MESSAGE */
 static mln_event_t *loops[DEPTH + 2]; /* that are on the stack */
@@ -119,9 +117,14 @@ static long long last_progress;
 static void act(mln_event_t *ev);
 __attribute__((noreturn)) static void live(void);
 
-static unsigned pick(unsigned n)
+static mln_event_t *new_loop(void)
 {
-    return (unsigned)(random_number(&whims) % n);
+    return pick(2) ? mln_event_new() : mln_event_init(pick(2));
+}
+
+static void free_loop(mln_event_t *ev)
+{
+    EITHER(mln_event_free, mln_event_destroy)(ev);
 }
 
 /* Runs a loop until it is broken or left by a jump. What comes back may be another process: the successor of a worker. */
@@ -189,6 +192,11 @@ static void check_children(void)
 
 /* ---- messages ---- */
 
+static mln_tcp_conn_t *masters_connection(void)
+{
+    return EITHER(mln_fork_master_connection_get, mln_fork_get_master_connection)();
+}
+
 static uint64_t content(const struct direction *d, unsigned number)
 {
     return seed ^ (uint64_t)number << 20 ^ (uint64_t)((const char *)d - (const char *)shared);
@@ -225,7 +233,7 @@ static int send_type(mln_event_t *ev, mln_fork_t *f, mln_u32_t type, mln_u32_t s
 static void send_some(mln_event_t *ev, mln_fork_t *f)
 {
     /* While another thread sends, the queue is its as well. */
-    if (!atomic_load(&thread_sends) && bytes_to_send(f != NULL ? &f->conn : mln_fork_master_connection_get()) > IN_FLIGHT)
+    if (!atomic_load(&thread_sends) && bytes_to_send(f != NULL ? &f->conn : masters_connection()) > IN_FLIGHT)
         return;
     for (unsigned n = 1 + pick(20); n > 0; --n) {
         unsigned kind = pick(100);
@@ -244,6 +252,8 @@ static struct life *received(void *f_ptr)
     struct life *l = mine != NULL ? mine : life_of_worker(f_ptr);
 
     CHECK(!atomic_load(&l->closed) || mine != NULL);
+    if (mine != NULL)
+        CHECK_PTR(masters_connection(), &((mln_fork_t *)f_ptr)->conn);
     atomic_fetch_add(mine != NULL ? &l->down.received : &l->up.received, 1);
     return l;
 }
@@ -291,8 +301,8 @@ static void on_spare(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, voi
     (void)f_ptr;
     (void)buf;
     (void)len;
-    (void)udata;
     CHECK(spare_set);
+    CHECK_PTR(*udata, NULL);
     if (pick(8) == 0)
         act(ev);
 }
@@ -314,7 +324,7 @@ static void on_quit(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void
     (void)len;
     (void)udata;
     (void)received(f_ptr);
-    if (strcmp(planted, "abort") == 0)
+    if (faulty("abort"))
         abort();
     quiet = 1;
 }
@@ -449,7 +459,7 @@ static void cancel_timer(mln_event_t *ev)
 
     if (t->handle == NULL || ev != loops[0])
         return;
-    if (strcmp(planted, "forget") != 0)
+    if (!faulty("forget"))
         mln_event_timer_cancel(ev, t->handle);
     t->handle = NULL;
 }
@@ -483,7 +493,7 @@ static void change_callback(mln_event_t *ev)
     if (ev != loops[0])
         return;
     callback_set = !callback_set;
-    mln_event_callback_set(ev, callback_set ? on_callback : NULL, &callback_set);
+    EITHER(mln_event_callback_set, mln_event_set_callback)(ev, callback_set ? on_callback : NULL, &callback_set);
 }
 
 /* ---- descriptors ---- */
@@ -494,6 +504,11 @@ static void called(struct end *e, int fd)
     CHECK(e->armed);
     e->armed = !e->once;
     e->timeout = 0;
+}
+
+static void forget(int fd)
+{
+    CHECK_INT(EITHER(mln_event_fd_set, mln_event_set_fd)(loops[0], fd, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL), 0);
 }
 
 static void on_readable(mln_event_t *ev, int fd, void *data)
@@ -527,7 +542,7 @@ static void on_writable(mln_event_t *ev, int fd, void *data)
     if (pick(4) == 0)
         act(ev);
     if (p->write.fd == fd && (quiet || pick(8) == 0)) { /* or it would be called for ever */
-        CHECK_INT(mln_event_fd_set(loops[0], fd, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL), 0);
+        forget(fd);
         p->write.armed = 0;
     }
 }
@@ -559,11 +574,11 @@ static void set_descriptor(mln_event_t *ev)
 
     if (ev != loops[0])
         return;
-    CHECK_INT(mln_event_fd_set(ev, e->fd, (reads ? M_EV_RECV : M_EV_SEND) | M_EV_NONBLOCK | once | append, timeout, p,
-                               reads ? on_readable : on_writable), 0);
+    CHECK_INT(EITHER(mln_event_fd_set, mln_event_set_fd)(ev, e->fd, (reads ? M_EV_RECV : M_EV_SEND) | M_EV_NONBLOCK | once | append,
+                                                         timeout, p, reads ? on_readable : on_writable), 0);
     *e = (struct end){.fd = e->fd, .armed = 1, .once = once != 0, .timeout = timeout >= 0};
     if (reads)
-        mln_event_fd_timeout_handler_set(ev, e->fd, p, on_timeout);
+        EITHER(mln_event_fd_timeout_handler_set, mln_event_set_fd_timeout_handler)(ev, e->fd, p, on_timeout);
 }
 
 static void clear_descriptor(mln_event_t *ev)
@@ -573,7 +588,7 @@ static void clear_descriptor(mln_event_t *ev)
 
     if (ev != loops[0])
         return;
-    CHECK_INT(mln_event_fd_set(ev, e->fd, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL), 0);
+    forget(e->fd);
     e->armed = e->timeout = 0;
 }
 
@@ -584,8 +599,8 @@ static void replace_descriptors(mln_event_t *ev)
 
     if (ev != loops[0])
         return;
-    CHECK_INT(mln_event_fd_set(ev, p->read.fd, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL), 0);
-    CHECK_INT(mln_event_fd_set(ev, p->write.fd, M_EV_CLR, M_EV_UNLIMITED, NULL, NULL), 0);
+    forget(p->read.fd);
+    forget(p->write.fd);
     close(p->read.fd);
     close(p->write.fd);
     open_pipe(p);
@@ -683,9 +698,9 @@ static void change_hook(mln_event_t *ev)
 {
     (void)ev;
     if (hook == NULL) {
-        CHECK((hook = mln_conf_hook_set(on_reload, &reloads)) != NULL);
+        CHECK((hook = EITHER(mln_conf_hook_set, mln_conf_set_hook)(on_reload, &reloads)) != NULL);
     } else {
-        mln_conf_hook_unset(hook);
+        EITHER(mln_conf_hook_unset, mln_conf_unset_hook)(hook);
         hook = NULL;
     }
 }
@@ -693,15 +708,23 @@ static void change_hook(mln_event_t *ev)
 static void reload(mln_event_t *ev)
 {
     int before = reloads;
+    mln_conf_cmd_t *commands[3], *limit;
     mln_conf_domain_t *domain;
+    mln_conf_t *cf;
 
     (void)ev;
     conf_broken = pick(4) == 0;
     CHECK_INT(mln_conf_reload(), conf_broken ? -1 : 0);
     CHECK_INT(reloads, before + (hook != NULL && !conf_broken));
     conf_broken = 0;
-    CHECK((domain = mln_conf()->search(mln_conf(), "main")) != NULL);
-    CHECK_INT(domain->search(domain, "ipc_queue_limit")->search(domain->search(domain, "ipc_queue_limit"), 1)->val.i, queue_limit);
+    CHECK((cf = EITHER(mln_conf, mln_get_conf)()) != NULL);
+    CHECK((domain = cf->search(cf, "main")) != NULL);
+    CHECK((limit = domain->search(domain, "ipc_queue_limit")) != NULL);
+    CHECK_INT(EITHER(mln_conf_arg_num, mln_conf_get_narg)(limit), 1);
+    CHECK_INT(limit->search(limit, 1)->val.i, queue_limit);
+    CHECK_INT(EITHER(mln_conf_cmd_num, mln_conf_get_ncmd)(cf, "main"), 3);
+    EITHER(mln_conf_cmds, mln_conf_get_cmds)(cf, "main", commands);
+    CHECK_PTR(commands[0], limit);
 }
 
 static int logged;
@@ -728,6 +751,13 @@ static void write_log(mln_event_t *ev)
     mln_log(error, "%d\n", logged);
     CHECK_INT(logged, before + 1);
     mln_log_logger_set(usual);
+    /* There is no file. */
+    CHECK_INT(mln_log_reload(NULL), 0);
+    CHECK_INT(mln_log_writen(NULL, 0), 0);
+    CHECK_INT(EITHER(mln_log_fd, mln_log_get_fd)(), STDERR_FILENO);
+    CHECK_STR(EITHER(mln_log_dir_path, mln_log_get_dir_path)(), "");
+    CHECK_STR(EITHER(mln_log_logfile_path, mln_log_get_log_path)(), "");
+    CHECK_STR(EITHER(mln_log_pid_path, mln_log_get_pid_path)(), "");
 }
 
 /* ---- loops ---- */
@@ -770,7 +800,7 @@ static void other_on_timer(mln_event_t *ev, void *data)
     act(ev);
     if (pick(2)) {
         loops[depth] = NULL;
-        mln_event_free(ev);
+        free_loop(ev);
     } else {
         mln_event_break_set(ev);
     }
@@ -784,11 +814,11 @@ static void dispatch_other(mln_event_t *ev)
     (void)ev;
     if (depth == DEPTH)
         return;
-    CHECK((other = mln_event_new()) != NULL);
+    CHECK((other = new_loop()) != NULL);
     loops[++depth] = other;
     CHECK(mln_event_timer_set(other, pick(3), NULL, other_on_timer) != NULL);
     run(other);
-    mln_event_free(loops[depth]);
+    free_loop(loops[depth]);
     loops[depth--] = NULL;
 }
 
@@ -832,27 +862,37 @@ static void iterate(mln_event_t *ev)
 
     (void)ev;
     if (mine == NULL)
-        CHECK_INT(pick(2) ? mln_fork_iterate(loops[0], visit, &left) : mln_fork_scan_all(loops[0], visit, &left),
+        CHECK_INT(EITHER(mln_fork_iterate, mln_fork_scan_all)(loops[0], visit, &left),
                   before < n ? -1 : 0);
+}
+
+/* Those that were started without a loop have none before. */
+static void watch_workers(void)
+{
+    EITHER(mln_fork_master_events_set, mln_fork_master_set_events)(loops[0]);
 }
 
 static void start_another(mln_event_t *ev)
 {
+    mln_event_t *loop = pick(2) ? loops[0] : NULL;
     int result;
 
     (void)ev;
     if (mine != NULL || births == BIRTHS || worker_count(loops[0]) >= WORKERS)
         return;
     ++births;
-    CHECK((result = mln_fork_restart(loops[0])) >= 0);
+    CHECK((result = mln_fork_restart(loop)) >= 0);
     if (result == 0)
         live();
+    if (loop == NULL)
+        watch_workers();
 }
 
 /* A program that echoes: this one, see main. */
 static void start_program(mln_event_t *ev)
 {
     static char program[] = "/proc/self/exe", role[] = "echo";
+    mln_event_t *loop = pick(2) ? loops[0] : NULL;
     mln_s8ptr_t *args;
 
     (void)ev;
@@ -862,7 +902,9 @@ static void start_program(mln_event_t *ev)
     CHECK((args = calloc(2, sizeof *args)) != NULL);
     args[0] = program;
     args[1] = role;
-    CHECK_INT(mln_fork_spawn(pick(2) ? M_PST_SUP : M_PST_DFL, args, 2, loops[0]), 0);
+    CHECK_INT(mln_fork_spawn(pick(2) ? M_PST_SUP : M_PST_DFL, args, 2, loop), 0);
+    if (loop == NULL)
+        watch_workers();
 }
 
 /* Until the master hangs up, which it may do at any time. */
@@ -898,16 +940,17 @@ __attribute__((noreturn)) static void plain_child(void)
 {
     mln_event_t *ev;
 
+    CHECK_INT(cleared, mine != NULL && clear_set); /* it is for workers alone */
     errno = 0;
     CHECK(mln_event_timer_set(loops[0], 0, NULL, break_loop) == NULL);
     CHECK_INT(errno, ESTALE);
     for (int i = 0; i <= DEPTH; ++i)
-        mln_event_free(loops[i]);
+        free_loop(loops[i]);
     if (pick(2)) {
-        CHECK((ev = mln_event_new()) != NULL);
+        CHECK((ev = new_loop()) != NULL);
         CHECK(mln_event_timer_set(ev, pick(3), NULL, break_loop) != NULL);
         mln_event_dispatch(ev);
-        mln_event_free(ev);
+        free_loop(ev);
     }
     if (pick(2))
         exit(0);
@@ -958,7 +1001,7 @@ static void close_worker(mln_event_t *ev)
     if (f == NULL)
         return;
     atomic_store(&life_of(f->pid)->closed, 1);
-    mln_fork_socketpair_close_handler(loops[0], f, f->conn.sockfd);
+    EITHER(mln_fork_socketpair_close_handler, mln_socketpair_close_handler)(loops[0], f, f->conn.sockfd);
 }
 
 static void leave(mln_event_t *ev)
@@ -970,6 +1013,23 @@ static void leave(mln_event_t *ev)
     exit(0);
 }
 
+static void on_fork(void *data)
+{
+    CHECK_PTR(data, &cleared);
+    CHECK(clear_set);
+    ++cleared;
+}
+
+/* What workers that are started from now on call first. */
+static void change_clear_handler(mln_event_t *ev)
+{
+    (void)ev;
+    if (mine != NULL)
+        return;
+    clear_set = !clear_set;
+    EITHER(mln_fork_resource_clear_handler_set, mln_set_resource_clear_handler)(clear_set ? on_fork : NULL, &cleared);
+}
+
 static void change_handler(mln_event_t *ev)
 {
     (void)ev;
@@ -979,12 +1039,18 @@ static void change_handler(mln_event_t *ev)
                            : mln_fork_worker_ipc_handler_set(MESSAGE, on_message, slot), 0);
 }
 
-/* What comes without a handler is dropped. */
+/* What comes without a handler is dropped; the seed era's functions refuse a second one. */
 static void change_spare(mln_event_t *ev)
 {
+    static mln_ipc_handler_t spare = {.handler = on_spare, .type = SPARE}, second = {.handler = on_spare, .type = SPARE, .data = &second};
     ipc_handler handler;
 
     (void)ev;
+    if (pick(2)) {
+        (mine == NULL ? mln_set_master_ipc_handler : mln_set_worker_ipc_handler)(spare_set ? &second : &spare);
+        spare_set = 1;
+        return;
+    }
     spare_set = !spare_set;
     handler = spare_set ? on_spare : NULL;
     CHECK_INT(mine == NULL ? mln_fork_master_ipc_handler_set(SPARE, handler, NULL)
@@ -1005,6 +1071,7 @@ static void register_another(mln_event_t *ev)
         refilled = 1;
         spare_set = 1;
     }
+    mln_set_ipc_handlers(); /* for what is compiled in */
     mln_ipc_handler_unregister(registration);
 }
 
@@ -1015,29 +1082,15 @@ static void (*const kinds[])(mln_event_t *) = {
     send_step, set_timer, cancel_timer, change_callback, set_descriptor, clear_descriptor, replace_descriptors, exchange, break_it,
     dispatch_inside, dispatch_other, iterate, start_another, kill_worker, close_worker, leave, change_handler,
     start_thread, set_signal, raise_signal, set_plain_timer, change_hook, reload, write_log, break_once, jump, start_program,
-    fork_plainly, change_spare, register_another,
+    fork_plainly, change_spare, register_another, change_clear_handler,
 };
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-static unsigned kept[KINDS], n_kept;
-
-static void choose_kinds(void)
-{
-    CHECK(left_out >> KINDS == 0);
-    for (unsigned kind = 0; kind < KINDS; ++kind)
-        if ((left_out >> kind & 1) == 0)
-            kept[n_kept++] = kind;
-    if (n_kept == 0)
-        steps = 0;
-}
-
 static void act(mln_event_t *ev)
 {
-    for (unsigned n = 1 + pick(3); n > 0 && steps > 0 && !quiet; --n) {
-        --steps;
-        kinds[kept[pick(n_kept)]](ev);
-    }
+    for (unsigned n = 1 + pick(3); n > 0 && steps > 0 && !quiet; --n)
+        kinds[next_kind()](ev);
 }
 
 static int tell_to_quit(mln_event_t *ev, mln_fork_t *f, void *data)
@@ -1116,9 +1169,10 @@ static void live(void)
 {
     mln_event_t *ev;
 
+    CHECK_INT(cleared, clear_set);
     close_pipes();
     for (int i = 0; i <= DEPTH; ++i) {
-        mln_event_free(loops[i]);
+        free_loop(loops[i]);
         loops[i] = NULL;
     }
     memset(timers, 0, sizeof timers);
@@ -1130,8 +1184,8 @@ static void live(void)
     steps = steps_of_workers;
     whims = seed + 1000003 * (uint64_t)(1 + atomic_fetch_add(&shared->born, 1));
     mine = life_of(getpid());
-    CHECK((ev = mln_event_new()) != NULL);
-    mln_fork_worker_events_set(ev);
+    CHECK((ev = new_loop()) != NULL);
+    EITHER(mln_fork_worker_events_set, mln_fork_worker_set_events)(ev);
     begin(ev);
     for (;;) {
         run(ev);
@@ -1146,15 +1200,8 @@ int main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "echo") == 0)
         return echo(atoi(argv[argc - 1]));
-    seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
-    steps = argc > 2 ? atoi(argv[2]) : 400;
-    left_out = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 0) : 0;
-    planted = argc > 4 ? argv[4] : "";
-    choose_kinds();
+    begin_random(argc, argv, 400, KINDS);
     steps_of_workers = steps / 4;
-    printf("seed %llu, %d steps, without 0x%x\n", (unsigned long long)seed, steps, left_out);
-    fflush(stdout);
-    whims = seed;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
     queue_limit = pick(2) ? 1000 * (long)pick(4000) : 0;
@@ -1166,17 +1213,17 @@ int main(int argc, char **argv)
     handle(DONE, on_done, NULL);
     handle(ASIDE, on_aside, NULL);
     handle(SPARE, on_spare, on_spare);
-    CHECK_INT(mln_fork_prepare(), 0);
+    CHECK_INT(EITHER(mln_fork_prepare, mln_pre_fork)(), 0);
     before = fd_count();
-    CHECK((ev = mln_event_new()) != NULL);
+    CHECK((ev = new_loop()) != NULL);
     begin(ev);
     start_another(ev);
-    mln_fork_master_events_set(ev);
+    watch_workers();
     while (!breaking) {
         run(ev);
         mln_event_break_reset(ev);
     }
-    mln_event_free(ev);
+    free_loop(ev);
     close_pipes();
     /* Of each worker there is a channel, unless it was closed, and a pidfd, until it is waited for. */
     CHECK_INT(fd_count(), before + worker_count(NULL) + child_count());
