@@ -3,13 +3,13 @@
  * model watches: no message that was accepted is lost, doubled or out of order between two that live; a handler is called only while
  * it is registered, with the data it was registered with; and in the end no descriptor is left.
  *
- * The arguments are a seed, how many steps the master makes (a worker makes a quarter), and a mask of the kinds of steps to leave
- * out; all have defaults, and the seed is printed. Processes are not in step with each other, so a seed repeats what they try, not
- * when. A fourth argument names a fault to plant, so that finding it can be tested.
+ * For the arguments see random.h; a worker makes a quarter of the steps. Processes are not in step with each other, so a seed repeats
+ * what they try, not when.
  *
  * deadline: 60s
  */
 #include "ipc.h"
+#include "random.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -96,10 +96,7 @@ struct pipe {
     unsigned in, out; /* bytes so far */
 };
 
-static uint64_t seed, whims;
-static unsigned left_out;
-static const char *planted = "";
-static int steps, steps_of_workers, quiet, depth, breaking, births, deaths, callback_set;
+static int steps_of_workers, quiet, depth, breaking, births, deaths, callback_set;
 static struct life *mine; /* NULL in the master */
 static struct timer timers[TIMERS];
 static struct pipe pipes[PIPES];
@@ -118,11 +115,6 @@ static long long last_progress;
 
 static void act(mln_event_t *ev);
 __attribute__((noreturn)) static void live(void);
-
-static unsigned pick(unsigned n)
-{
-    return (unsigned)(random_number(&whims) % n);
-}
 
 /* Runs a loop until it is broken or left by a jump. What comes back may be another process: the successor of a worker. */
 static void run(mln_event_t *ev)
@@ -314,7 +306,7 @@ static void on_quit(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void
     (void)len;
     (void)udata;
     (void)received(f_ptr);
-    if (strcmp(planted, "abort") == 0)
+    if (faulty("abort"))
         abort();
     quiet = 1;
 }
@@ -449,7 +441,7 @@ static void cancel_timer(mln_event_t *ev)
 
     if (t->handle == NULL || ev != loops[0])
         return;
-    if (strcmp(planted, "forget") != 0)
+    if (!faulty("forget"))
         mln_event_timer_cancel(ev, t->handle);
     t->handle = NULL;
 }
@@ -1020,24 +1012,10 @@ static void (*const kinds[])(mln_event_t *) = {
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-static unsigned kept[KINDS], n_kept;
-
-static void choose_kinds(void)
-{
-    CHECK(left_out >> KINDS == 0);
-    for (unsigned kind = 0; kind < KINDS; ++kind)
-        if ((left_out >> kind & 1) == 0)
-            kept[n_kept++] = kind;
-    if (n_kept == 0)
-        steps = 0;
-}
-
 static void act(mln_event_t *ev)
 {
-    for (unsigned n = 1 + pick(3); n > 0 && steps > 0 && !quiet; --n) {
-        --steps;
-        kinds[kept[pick(n_kept)]](ev);
-    }
+    for (unsigned n = 1 + pick(3); n > 0 && steps > 0 && !quiet; --n)
+        kinds[next_kind()](ev);
 }
 
 static int tell_to_quit(mln_event_t *ev, mln_fork_t *f, void *data)
@@ -1146,15 +1124,8 @@ int main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "echo") == 0)
         return echo(atoi(argv[argc - 1]));
-    seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
-    steps = argc > 2 ? atoi(argv[2]) : 400;
-    left_out = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 0) : 0;
-    planted = argc > 4 ? argv[4] : "";
-    choose_kinds();
+    begin_random(argc, argv, 400, KINDS);
     steps_of_workers = steps / 4;
-    printf("seed %llu, %d steps, without 0x%x\n", (unsigned long long)seed, steps, left_out);
-    fflush(stdout);
-    whims = seed;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
     queue_limit = pick(2) ? 1000 * (long)pick(4000) : 0;

@@ -1,0 +1,51 @@
+/*
+ * contents.h - numbers that look random, and bytes to send that can be told from others.
+ */
+#ifndef CONTENTS_H
+#define CONTENTS_H
+
+#include "check.h"
+
+#include <stdint.h>
+
+/* A sequence of numbers that look random; any state will do. */
+CHECK_UNUSED static inline uint64_t random_number(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+/* Bytes that can be told from those of any other state. */
+CHECK_UNUSED static inline void fill(void *bytes, size_t size, uint64_t state)
+{
+    char *at = (char *)bytes;
+
+    for (; size > 0; at += sizeof state) {
+        uint64_t word = random_number(&state);
+        size_t n = size < sizeof word ? size : sizeof word;
+
+        memcpy(at, &word, n);
+        size -= n;
+    }
+}
+
+/* Whether they are those bytes. */
+CHECK_UNUSED static inline int filled(const void *bytes, size_t size, uint64_t state)
+{
+    const char *at = (const char *)bytes;
+
+    for (; size > 0; at += sizeof state) {
+        uint64_t word = random_number(&state);
+        size_t n = size < sizeof word ? size : sizeof word;
+
+        if (memcmp(at, &word, n) != 0)
+            return 0;
+        size -= n;
+    }
+    return 1;
+}
+
+#endif
