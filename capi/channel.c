@@ -716,16 +716,6 @@ void channel_finish(mln_event_t *ev, mln_fork_t *f)
     write_channel(ev, f);
 }
 
-bool channel_is_finishing(const mln_fork_t *f)
-{
-    bool finishing;
-
-    lock_acquire(lock);
-    finishing = f->priv->finishing; /* it shares a byte with what other threads set */
-    lock_release(lock);
-    return finishing;
-}
-
 void channel_flush(mln_event_t *ev)
 {
     mln_fork_t *f, *next;
