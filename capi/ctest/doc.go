@@ -18,7 +18,7 @@
 // some of each kind in continuous integration: testdata/valgrind.c is for what valgrind does not know, and check_slowness() of check.h for
 // times.
 //
-// The fuzz tests have a program of drivers/ answer one request after the other; programs/api_random.c takes a seed as its argument.
+// The fuzz tests have a program of drivers/ answer one request after the other; programs/*_random.c take a seed as their argument.
 // Those of the configuration, which fork nothing, run under sanitizers as well: with CC="gcc -fsanitize=address,undefined" and MLN_LIBDIR
 // for a library that make has built with these CFLAGS and LDFLAGS.
 //

@@ -21,10 +21,13 @@ type randomProgram struct {
 }
 
 var randomPrograms = []*randomProgram{
-	&randomCalls,
+	&randomCalls, &randomFramework,
 }
 
-var randomCalls = randomProgram{"api_random", 400, 30, "forget"}
+var (
+	randomCalls     = randomProgram{"api_random", 400, 30, "forget"}
+	randomFramework = randomProgram{"framework_random", 60, 31, "forget"}
+)
 
 func (p *randomProgram) source() string { return filepath.Join(programs, p.name+".c") }
 
@@ -209,3 +212,5 @@ func fuzzRandom(f *testing.F, p *randomProgram) {
 }
 
 func FuzzRandomCalls(f *testing.F) { fuzzRandom(f, &randomCalls) }
+
+func FuzzRandomFramework(f *testing.F) { fuzzRandom(f, &randomFramework) }
