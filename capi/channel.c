@@ -143,12 +143,38 @@ mln_fork_t *channel_new(int fd)
     return f;
 }
 
+static void pause_briefly(void)
+{
+    (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+/*
+ * Whether the other end has been closed in one direction at most: its process is there. Where the kernel does not say, for want of
+ * memory perhaps, it is asked again for a moment; then that is not to be relied upon.
+ */
+static int half_closed(int fd)
+{
+    enum { TRIES = 100 };
+    struct pollfd state = {.fd = fd};
+
+    for (int tries = 0; poll(&state, 1, 0) < 0;) {
+        if (errno == EINTR)
+            continue;
+        if (++tries == TRIES) {
+            log_line(error, "cannot see whether the other end of a connection is there, and take it for gone: %s", strerror(errno));
+            return 0;
+        }
+        pause_briefly();
+    }
+    return (state.revents & POLLHUP) == 0;
+}
+
 /* ---- this process's own ---- */
 
 /*
  * A program that a master has executed is told of its channel twice: by its last argument, and by a variable of the
  * environment, which this library and the Go package understand by themselves. The variable is not for the programs that
- * this one starts in turn: they have another parent.
+ * this one starts in turn: they have another parent. So has one whose master has ended already, and is to see that it has.
  */
 static int inherited_channel(void)
 {
@@ -157,8 +183,8 @@ static int inherited_channel(void)
     struct stat status;
     int fd, master;
 
-    if (text == NULL || sscanf(text, "%*d:%d:%llu:%d:%*d:%" SCNd64, &fd, &inode, &master, &heartbeat) != 4 || master != getppid() ||
-        fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode) || status.st_ino != inode)
+    if (text == NULL || sscanf(text, "%*d:%d:%llu:%d:%*d:%" SCNd64, &fd, &inode, &master, &heartbeat) != 4 ||
+        fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode) || status.st_ino != inode || (master != getppid() && half_closed(fd)))
         return -1;
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     executed = 1;
@@ -637,32 +663,6 @@ static int write_out(mln_fork_t *f, mln_size_t *lost)
     return result;
 }
 
-static void pause_briefly(void)
-{
-    (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-}
-
-/*
- * Whether the other end has been closed in one direction at most: its process is there. Where the kernel does not say, for want of
- * memory perhaps, it is asked again for a moment; then that is not to be relied upon.
- */
-static int half_closed(int fd)
-{
-    enum { TRIES = 100 };
-    struct pollfd state = {.fd = fd};
-
-    for (int tries = 0; poll(&state, 1, 0) < 0;) {
-        if (errno == EINTR)
-            continue;
-        if (++tries == TRIES) {
-            log_line(error, "cannot see whether the other end of a connection is there, and take it for gone: %s", strerror(errno));
-            return 0;
-        }
-        pause_briefly();
-    }
-    return (state.revents & POLLHUP) == 0;
-}
-
 /* The other end is there, and can be told nothing any more. Nobody would ever see an end of that: it is made here. */
 static void give_up(mln_fork_t *f, int error_number)
 {
@@ -731,16 +731,6 @@ void channel_finish(mln_event_t *ev, mln_fork_t *f)
     f->priv->tail = NULL; /* nothing more goes into it */
     lock_release(lock);
     write_channel(ev, f);
-}
-
-bool channel_is_finishing(const mln_fork_t *f)
-{
-    bool finishing;
-
-    lock_acquire(lock);
-    finishing = f->priv->finishing; /* it shares a byte with what other threads set */
-    lock_release(lock);
-    return finishing;
 }
 
 void channel_flush(mln_event_t *ev)

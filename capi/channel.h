@@ -69,7 +69,6 @@ void channel_closed(mln_event_t *ev, mln_fork_t *f, const char *cause);
 
 /* Sends nothing more, and has the other end see that once it has got what is queued. */
 void channel_finish(mln_event_t *ev, mln_fork_t *f);
-bool channel_is_finishing(const mln_fork_t *f);
 
 /* Tells the master that this process is ready, if it wants to know, and that it lives, as often as it wants to know. */
 void channel_announce(mln_event_t *ev);

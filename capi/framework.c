@@ -202,9 +202,8 @@ static char reload_payload[] = "conf_reload"; /* 11 bytes on the wire */
 static int send_reload(mln_event_t *ev, mln_fork_t *f, void *data)
 {
     (void)data;
-    if (channel_is_finishing(f)) /* it ends anyway */
-        return 0;
-    if (mln_ipc_master_send_prepare(ev, M_IPC_TYPE_CONF, reload_payload, sizeof reload_payload - 1, f) != 0)
+    if (mln_ipc_master_send_prepare(ev, M_IPC_TYPE_CONF, reload_payload, sizeof reload_payload - 1, f) != 0 &&
+        errno != EPIPE) /* it ends anyway, or has */
         log_line(error, "worker %ld is not told to reload: %s", (long)f->pid, strerror(errno));
     return 0;
 }

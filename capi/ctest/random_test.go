@@ -23,11 +23,12 @@ type randomProgram struct {
 }
 
 var randomPrograms = []*randomProgram{
-	&randomCalls, &randomUtilities, &randomConnections, &randomGroup,
+	&randomCalls, &randomFramework, &randomUtilities, &randomConnections, &randomGroup,
 }
 
 var (
 	randomCalls       = randomProgram{name: "api_random", steps: 400, kinds: 31, fault: "forget"}
+	randomFramework   = randomProgram{name: "framework_random", steps: 60, kinds: 31, fault: "forget"}
 	randomUtilities   = randomProgram{name: "utilities_random", steps: 1000, kinds: 22, fault: "keep"}
 	randomConnections = randomProgram{name: "connection_random", steps: 1000, kinds: 11, fault: "keep"}
 	randomGroup       = randomProgram{name: "randomgroup", steps: 300, kinds: 22, fault: "twice", inGo: true}
@@ -235,6 +236,7 @@ func fuzzRandom(f *testing.F, p *randomProgram) {
 }
 
 func FuzzRandomCalls(f *testing.F)       { fuzzRandom(f, &randomCalls) }
+func FuzzRandomFramework(f *testing.F)   { fuzzRandom(f, &randomFramework) }
 func FuzzRandomUtilities(f *testing.F)   { fuzzRandom(f, &randomUtilities) }
 func FuzzRandomConnections(f *testing.F) { fuzzRandom(f, &randomConnections) }
 func FuzzRandomGroup(f *testing.F)       { fuzzRandom(f, &randomGroup) }

@@ -1,13 +1,27 @@
 /*
  * A program that was executed as a worker and uses this library is one by the same functions as a forked worker. A program that
- * it starts in turn is not.
+ * it starts in turn is not. One whose master has ended before it asks for its channel ends as any worker does then.
  */
 #include "ipc.h"
 #include "processes.h"
 
+#include <sys/prctl.h>
+
 enum { QUESTION = 2000, ANSWER, SIZE = 300000 };
 
 static mln_event_t *loop;
+
+/* Starts this program as a worker, with two arguments. */
+static void spawn_self(enum proc_state_type stype, const char *role, const char *more, mln_event_t *ev)
+{
+    mln_s8ptr_t *args = calloc(3, sizeof *args);
+
+    CHECK(args != NULL);
+    args[0] = (mln_s8ptr_t)"/proc/self/exe";
+    args[1] = (mln_s8ptr_t)role;
+    args[2] = (mln_s8ptr_t)more;
+    CHECK_INT(mln_fork_spawn(stype, args, 3, ev), 0);
+}
 
 /* ---- the worker ---- */
 
@@ -49,6 +63,35 @@ static int be_a_stranger(void)
     return 0;
 }
 
+/* ---- the worker whose master does not stay ---- */
+
+static int leave_an_orphan(const char *parent_to_be)
+{
+    spawn_self(M_PST_DFL, "orphan", parent_to_be, become_master());
+    _exit(0);
+}
+
+static int be_an_orphan(const char *parent_to_be)
+{
+    while (getppid() != atoi(parent_to_be))
+        usleep(1000);
+    return work_alone();
+}
+
+static void an_orphan_ends(void)
+{
+    char self[16];
+    const char *const words[] = {"leave", self, NULL};
+    int status;
+
+    snprintf(self, sizeof self, "%d", (int)getpid());
+    CHECK_INT(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    CHECK_INT(await_status(start_self(words)), 0);
+    CHECK(wait(&status) > 0);
+    CHECK(WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), 127);
+}
+
 /* ---- the master ---- */
 
 static int answers;
@@ -73,19 +116,23 @@ static int ask(mln_event_t *ev, mln_fork_t *f, void *data)
 int main(int argc, char *argv[])
 {
     static char content[SIZE];
-    mln_s8ptr_t args[2] = {(mln_s8ptr_t)"/proc/self/exe", (mln_s8ptr_t)"worker"};
 
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return work_alone();
+    if (argc > 1 && strcmp(argv[1], "leave") == 0)
+        return leave_an_orphan(argv[2]);
+    if (argc > 1 && strcmp(argv[1], "orphan") == 0)
+        return be_an_orphan(argv[2]);
     if (argc > 1)
         return be_a_stranger();
     handle(ANSWER, on_answer, NULL);
     loop = become_master();
     fill(content, sizeof content, 5);
-    CHECK_INT(mln_fork_spawn(M_PST_SUP, args, 2, loop), 0);
+    spawn_self(M_PST_SUP, "worker", "", loop);
     CHECK_INT(mln_fork_iterate(loop, ask, content), 0);
     mln_event_dispatch(loop);
     CHECK_INT(answers, 1);
     mln_event_free(loop);
+    an_orphan_ends();
     return 0;
 }

@@ -1,7 +1,7 @@
 /*
  * SIGTERM and SIGINT stop a master gracefully: workers get what was sent to them, and what they answer arrives, before init
- * returns 0. Workers that do not end are made to, and so are those that the program forks meanwhile. None is told to reload then. A
- * program's own handler of a signal stays in force.
+ * returns 0. Workers that do not end are made to, and so are those that the program forks meanwhile. None is told to reload then, nor
+ * one that has just ended, and no line says that it is not. A program's own handler of a signal stays in force.
  */
 #include "check.h"
 #include "framework.h"
@@ -60,9 +60,35 @@ static void own_handler(int unused)
     mln_event_break_set(masters_loop);
 }
 
+/* Ends a worker, and has the loop find out that nothing can be sent to it any more, but not yet that it has ended. */
+static int end_unseen(mln_event_t *ev, mln_fork_t *f, void *data)
+{
+    siginfo_t end;
+
+    (void)data;
+    CHECK_INT(kill(f->pid, SIGKILL), 0);
+    CHECK_INT(waitid(P_PID, (id_t)f->pid, &end, WEXITED | WNOWAIT), 0); /* all of its threads */
+    CHECK_INT(mln_ipc_master_send_prepare(ev, WORK, NULL, 0, f), 0);
+    mln_event_break_set(ev);
+    mln_event_dispatch(ev);
+    mln_event_break_reset(ev);
+    CHECK_INT(mln_ipc_master_send_prepare(ev, WORK, NULL, 0, f), -1);
+    CHECK_INT(errno, EPIPE);
+    return -1;
+}
+
+/* Before the workers are told. */
+static int on_reload(void *data)
+{
+    if (is("unseen") && getpid() == master)
+        CHECK_INT(mln_fork_iterate(masters_loop, end_unseen, data), -1);
+    return 0;
+}
+
 static int prepare(void)
 {
     configure_workers(WORKERS);
+    CHECK(mln_conf_hook_set(on_reload, NULL) != NULL);
     if (is("stubborn") || is("twice")) {
         configure_number("worker_drain_timeout", is("twice") ? LONG_MS : SHORT_MS);
         configure_number("worker_kill_timeout", SHORT_MS);
@@ -108,13 +134,15 @@ static void in_master(mln_event_t *ev)
         fork_more(ev, NULL);
         return;
     }
-    if (is("stubborn") || is("twice"))
+    if (is("unseen"))
+        reload_late(ev, NULL);
+    if (is("stubborn") || is("twice") || is("unseen"))
         CHECK(mln_event_timer_set(ev, 200, NULL, signal_self) != NULL);
     if (is("stubborn"))
         CHECK(mln_event_timer_set(ev, 250, NULL, reload_late) != NULL);
     if (is("twice"))
         CHECK(mln_event_timer_set(ev, 400, NULL, signal_self) != NULL);
-    else
+    else if (!is("unseen"))
         CHECK_INT(mln_fork_iterate(ev, give_work, NULL), 0);
 }
 
@@ -141,7 +169,7 @@ static int run(void)
     CHECK_INT(child_count(), 0);
     if (is("own"))
         CHECK_INT(own_handler_ran, 1);
-    else if (is("stubborn")) {
+    else if (is("stubborn") || is("unseen")) {
         scratch_expect_part("logs/test.log", "was killed by signal 9");
         CHECK_INT(scratch_count("logs/test.log", "is not told to reload"), 0);
     } else if (!is("twice") && !is("forking"))
@@ -164,6 +192,7 @@ int main(int argc, char *argv[])
     run_self("terminal");
     run_self("own");
     run_self("stubborn");
+    run_self("unseen");
     run_self("twice");
     run_self("forking");
     return 0;
