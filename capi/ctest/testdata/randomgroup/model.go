@@ -195,7 +195,7 @@ func (p *process) started(w *core.Worker, at place) {
 		most = 2 // one of them is to take the place of the other
 	}
 	for _, other := range m.lives {
-		if other.place == at && !other.asked {
+		if other.place == at && !other.asked && other.doomed.Load() == 0 { // whose channel is closed is not asked any more
 			most--
 		}
 	}
