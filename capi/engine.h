@@ -193,6 +193,8 @@ struct engine_table {
     int (*worker_watch)(int64_t loop, uintptr_t worker, int pid, int pidfd, int role);
     /* Its channel was closed from this side: end the process unless it ends by itself soon. */
     void (*worker_expire)(int64_t loop, uintptr_t worker);
+    /* Its channel has ended. Its process may live on. */
+    void (*worker_silent)(int64_t loop, uintptr_t worker);
     /* It has no process, or could not be started: a STEP_START comes now or later. */
     void (*worker_retry)(int64_t loop, uintptr_t worker, int role);
     /* The loop forgets it. */

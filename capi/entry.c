@@ -33,6 +33,7 @@ const struct engine_table _mln_engine = {
     .channel_want_write = engineChannelWantWrite,
     .worker_watch = engineWorkerWatch,
     .worker_expire = engineWorkerExpire,
+    .worker_silent = engineWorkerSilent,
     .worker_retry = engineWorkerRetry,
     .worker_forget = engineWorkerForget,
     .workers_stop = engineWorkersStop,

@@ -876,8 +876,8 @@ void worker_channel_closed(struct worker *w, int force)
     const struct engine_table *go;
 
     close_channel(w);
-    if (force && w->ev != NULL && (go = loop_engine(w->ev)) != NULL)
-        go->worker_expire(w->ev->handle, (uintptr_t)w);
+    if (w->ev != NULL && (go = loop_engine(w->ev)) != NULL)
+        (force ? go->worker_expire : go->worker_silent)(w->ev->handle, (uintptr_t)w);
 }
 
 void worker_deaf(struct worker *w)

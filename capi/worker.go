@@ -30,7 +30,7 @@ type worker struct {
 	status fork.Status
 	left   int // bytes that it sent before it ended and that were not read yet
 
-	refusal error // what the kernel says to waiting for it
+	refusal error // why it is not reaped
 }
 
 // policy is what the configuration says about workers.
@@ -121,6 +121,17 @@ func engineWorkerExpire(handle C.int64_t, c C.uintptr_t) {
 	l := loopOf(handle)
 	if w := l.workers[uintptr(c)]; w != nil {
 		l.supervise().End(w.life)
+	}
+}
+
+// engineWorkerSilent is the entry worker_silent of struct engine_table.
+//
+//export engineWorkerSilent
+func engineWorkerSilent(handle C.int64_t, c C.uintptr_t) {
+	room(false)
+	l := loopOf(handle)
+	if w := l.workers[uintptr(c)]; w != nil && !slices.Contains(l.ended, w) {
+		l.supervise().Silent(w.life)
 	}
 }
 
@@ -240,7 +251,7 @@ func (l *loop) tell(order *fork.Order, w *worker) bool {
 	case fork.Signalled:
 		l.say("does not end; it is sent signal " + fork.SignalName(order.Signal))
 	case fork.Held:
-		l.say("has ended, and cannot be reaped: " + fork.WhyHeld(w.pid, w.refusal).Error())
+		l.say("cannot be reaped: " + fork.WhyHeld(w.pid, w.refusal).Error())
 	case fork.BudgetSpent:
 		l.spent = true
 		budget := l.supervisor.Policy().Budget
@@ -265,9 +276,12 @@ func (l *loop) refused(err error, w *worker) bool {
 // mostLeft is taken for what a worker has left where the kernel does not tell: more than a socket holds.
 const mostLeft = 64 << 20
 
-// reap is called when the process has ended. What it sent before is delivered first.
+// reap is called when the process has ended, or may have. What it sent before is delivered first.
 func (w *worker) reap() bool {
 	status, ended, err := fork.Reap(w.pidfd)
+	if !ended && err == nil && w.loop.supervisor.Lives(w.life) {
+		return w.loop.obey()
+	}
 	w.loop.Clear(w.pidfd)            // it is readable for as long as the process cannot be reaped
 	if !ended && err != unix.EBADF { // which is what stands for the pidfd of a process that was gone before it could be opened
 		w.refusal = err

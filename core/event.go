@@ -54,7 +54,7 @@ const (
 	RollFailed = EventKind(fork.RollFailed)
 	// BudgetSpent: workers failed more often than Group.Budget allows. The group ends.
 	BudgetSpent = EventKind(fork.BudgetSpent)
-	// Held: the worker has ended, and cannot be reaped, mostly since another process traces it. Nobody takes its place until
+	// Held: the worker cannot be reaped, mostly since it has ended and another process traces it. Nobody takes its place until
 	// it can be, and the group does not wait for it when it stops.
 	Held = EventKind(fork.Held)
 )
@@ -87,7 +87,7 @@ func (k EventKind) String() string {
 	case BudgetSpent:
 		return "workers failed too often, and the group ends"
 	case Held:
-		return "worker has ended, and cannot be reaped"
+		return "worker cannot be reaped"
 	}
 	return fmt.Sprintf("event %d", uint8(k))
 }

@@ -23,6 +23,29 @@ import (
 func init() {
 	programs["traced"] = tracedWorker
 	programs["tracer"] = tracer
+	programs["traced by master"] = tracedByMaster
+}
+
+// tracedByMaster makes its master the tracer of one of its threads, and works.
+func tracedByMaster() error {
+	traced := make(chan error)
+	var begin func()
+	begin = func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			go begin()
+		} else if _, _, errno := unix.RawSyscall(unix.SYS_PTRACE, unix.PTRACE_TRACEME, 0, 0); errno != 0 {
+			traced <- errno
+		} else {
+			traced <- nil
+		}
+		select {}
+	}
+	go begin()
+	if err := <-traced; err != nil {
+		return err
+	}
+	return echoWorker().Run(context.Background())
 }
 
 // tracedWorker has a child of its own trace it, and ends with status 3.
@@ -98,6 +121,27 @@ func TestAWorkerThatCannotBeReapedCostsNothing(t *testing.T) {
 		t.Errorf("%v %v", e.Worker, e.Status)
 	}
 	await(t, events, core.Ready)
+}
+
+// The end of a process is not reported before its tracer has waited for each of its threads, and any process can make its parent the
+// tracer.
+func TestAWorkerThatIsTracedByItsMasterIsReplacedAndEnds(t *testing.T) {
+	role(t, "traced by master")
+	g := &core.Group{Workers: 1, StopTimeout: 100 * time.Millisecond}
+	workers, events, stop := begin(t, g)
+	if err := unix.Kill(workers[0].PID(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if e := await(t, events, core.Exited); e.Worker != workers[0] || e.Status != (fork.Status{Known: true, Signal: unix.SIGKILL}) {
+		t.Errorf("%v %v", e.Worker, e.Status)
+	}
+	next := await(t, events, core.Ready).Worker
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if e := await(t, events, core.Exited); e.Worker != next || e.Status != (fork.Status{Known: true}) {
+		t.Errorf("%v %v", e.Worker, e.Status)
+	}
 }
 
 func TestAStopDoesNotWaitForAWorkerThatCannotBeReaped(t *testing.T) {

@@ -51,7 +51,8 @@ type process struct {
 	channel    *channel
 	timer      event.TimerID // the last one that was armed
 	lost       error         // why nothing can be sent to it, if that is so
-	refusal    error         // what the kernel says to waiting for it, if it refuses to
+	reaped     bool
+	refusal    error // why it is not reaped
 }
 
 func (g *Group) supervise(ctx context.Context) error {
@@ -138,7 +139,9 @@ func (s *supervisor) drive() {
 		case fork.Kill:
 			p.signal(order.Signal)
 		case fork.Look:
-			p.exited()
+			if !p.reaped { // and its last words are still to come
+				p.exited()
+			}
 		case fork.Arm:
 			s.arm(order.Process, order.After)
 		case fork.Tell:
@@ -379,12 +382,16 @@ func (p *process) close() {
 	p.link_.calls.close()
 }
 
-// exited is called when a worker's process has ended.
+// exited is called when a worker's process has ended, or may have.
 func (p *process) exited() {
 	s := p.supervisor
+	status, ended, err := s.world.Reap(p.pidfd)
+	if !ended && err == nil && s.machine.Lives(p.life) {
+		s.drive()
+		return
+	}
 	s.group.strike(p.Worker)
 	s.loop.Clear(p.pidfd)
-	status, ended, err := s.world.Reap(p.pidfd)
 	if !ended && err != unix.EBADF {
 		p.refusal = err
 		if s.machine.Held(p.life) {
@@ -393,6 +400,7 @@ func (p *process) exited() {
 		}
 		status.Held = true
 	}
+	p.reaped = true
 	p.gone(status)
 }
 
@@ -442,7 +450,7 @@ func (p *process) endNow() {
 	}
 	for give := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
-		if _, ended, err := p.supervisor.world.Reap(p.pidfd); ended || err != nil || time.Now().After(give) {
+		if _, ended, _ := p.supervisor.world.Reap(p.pidfd); ended || time.Now().After(give) {
 			return
 		}
 	}

@@ -254,6 +254,51 @@ func TestAWorkerIsReapedAsSoonAsTheKernelLetsIt(t *testing.T) {
 	}
 }
 
+// A process may wait in the kernel for what never comes, a device mostly, and does not end by SIGKILL then.
+func TestAStopDoesNotWaitForAWorkerThatSIGKILLDoesNotEnd(t *testing.T) {
+	ctx, stop := context.WithCancel(context.Background())
+	world := pretend(t)
+	outside := world.outside()
+	var killed time.Time
+	outside.Kill = func(_ int, signal syscall.Signal) error {
+		if signal == syscall.SIGKILL {
+			killed = time.Now()
+		}
+		return nil
+	}
+	outside.Reap = func(int) (fork.Status, bool, error) { return fork.Status{}, false, nil }
+	var held error
+	var status fork.Status
+	g := Group{Workers: 1, Logger: quiet(), StopTimeout: time.Millisecond, KillTimeout: time.Millisecond}
+	g.Observe = func(e Event) {
+		switch e.Kind {
+		case Started:
+			stop()
+		case Held:
+			held = e.Err
+		case Exited:
+			status = e.Status
+		}
+	}
+	g.outside = outside
+	done := make(chan error, 1)
+	go func() { done <- g.Run(ctx) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("Run does not return")
+	}
+	if held == nil || status != (fork.Status{Held: true}) || time.Since(killed) < time.Second {
+		t.Errorf("%v after SIGKILL it is held because of %v, and then %v", time.Since(killed), held, status)
+	}
+	for _, p := range world.workers {
+		_ = unix.Close(p.peer)
+	}
+}
+
 func TestFailedStartsAreRetriedLaterAndLater(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

@@ -32,9 +32,10 @@ func (b *Backoff) Failed(lived time.Duration) time.Duration {
 	}
 	wait, most := or(b.Least, 100*time.Millisecond), or(b.Most, 30*time.Second)
 	for range b.failures - 2 {
-		if wait *= 2; wait >= most {
-			break
+		if wait > most/2 {
+			return most
 		}
+		wait *= 2
 	}
 	return min(wait, most)
 }

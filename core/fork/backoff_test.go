@@ -74,8 +74,9 @@ func TestFailures(t *testing.T) {
 
 // Whatever the settings, waits never shrink while failures go on and never exceed the limit.
 func TestBackoffNeverShrinks(t *testing.T) {
-	for _, least := range []time.Duration{1, ms, time.Second, time.Hour} {
-		for _, most := range []time.Duration{1, ms, time.Minute, 1000 * time.Hour, math.MaxInt64 / 2} {
+	const year = 365 * 24 * time.Hour
+	for _, least := range []time.Duration{1, ms, time.Second, time.Hour, 150 * year, 1 << 62, math.MaxInt64} {
+		for _, most := range []time.Duration{1, ms, time.Minute, 1000 * time.Hour, math.MaxInt64 / 2, 290 * year, math.MaxInt64} {
 			b := Backoff{Least: least, Most: most}
 			last := time.Duration(0)
 			for n := range 200 {

@@ -14,13 +14,29 @@ import (
 // touched: others that the program has are its own affair, and no SIGCHLD handler is needed.
 //
 // There are three answers without an error. The child was reaped: ended, with a status that is Known. It is no child of this
-// process, or not any more: ended, with one that is not. Not ended: it runs, or its pidfd is readable all the same, since a
-// process that traces it has not let go yet. The pidfd stays readable then, so whoever went on watching it would spin: it is
-// left alone, and [Supervisor.Held] says when to ask again.
+// process, or not any more: ended, with one that is not. It runs: not ended; see [Supervisor.Lives].
 //
-// An error is [unix.EBADF] where pidfd is none, and otherwise what the kernel says to each way of asking. Then, too, Held says when to
-// ask again.
+// An error is [unix.EBADF] where pidfd is none. Any other says why the child is not reaped: it has ended, and a process that traces it has
+// not let go yet, or the kernel refuses each way of asking. The pidfd may stay readable then, so whoever went on watching it would spin: it
+// is left alone, and [Supervisor.Held] says when to ask again.
+//
+// A child is also not reaped, and its pidfd does not become readable, before somebody has waited for each of its threads that is traced. It
+// can have its parent trace them, so those that this process traces are waited for here.
 func Reap(pidfd int) (status Status, ended bool, err error) {
+	if status, ended, err = reapOnce(pidfd); ended || err != nil {
+		return status, ended, err
+	}
+	held := releaseThreads(pidOf(pidfd)) || readable(pidfd)
+	if status, ended, err = reapOnce(pidfd); !ended && err == nil && held {
+		err = errTraced
+	}
+	return status, ended, err
+}
+
+var errTraced = errors.New("it has ended, and another process traces it")
+
+// reapOnce is Reap, of a child whose threads nobody traces.
+func reapOnce(pidfd int) (status Status, ended bool, err error) {
 	var info siginfo
 	for {
 		_, _, errno := unix.RawSyscall6(unix.SYS_WAITID, unix.P_PIDFD, uintptr(pidfd), uintptr(unsafe.Pointer(&info)),
@@ -77,12 +93,58 @@ func reapByNumber(pidfd int, refusal unix.Errno) (status Status, ended bool, err
 	}
 }
 
-// WhyHeld says why [Reap] does not reap a process that has ended, after what it has returned last.
-func WhyHeld(pid int, err error) error {
-	if err != nil {
-		return &refusal{"the kernel does not let it be waited for", err}
+// releaseThreads waits for the threads of a process that have ended and that this process traces. It reports whether the process has ended
+// but for being reaped, as far as can be seen.
+func releaseThreads(pid int) (ended bool) {
+	for released := true; released; {
+		released = false
+		tids, all := threads(pid)
+		for _, tid := range tids {
+			if !strings.HasPrefix(entryIn("/proc/"+tid+"/status", "State"), "Z") {
+				return false
+			}
+			// __WCLONE means no ordinary child, if some other process should have come to have the number.
+			number, _ := strconv.Atoi(tid)
+			if n, err := unix.Wait4(number, nil, unix.WNOHANG|unix.WCLONE, nil); err == nil && n == number {
+				released = true
+			}
+		}
+		ended = all
 	}
-	return errors.New("process " + strconv.Itoa(Tracer(pid)) + " traces it; end that process")
+	return ended
+}
+
+// threads returns the numbers of the threads of a process, the first one first, and whether these are all: of a process that has very many
+// only some are looked at, which must not take long.
+func threads(pid int) (tids []string, all bool) {
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, false
+	}
+	defer unix.Close(fd)
+	entries := make([]byte, 16<<10)
+	n, _ := unix.ReadDirent(fd, entries)
+	_, _, tids = unix.ParseDirent(entries[:max(n, 0)], -1, nil)
+	n, err = unix.ReadDirent(fd, entries)
+	return tids, n == 0 && err == nil && len(tids) > 0
+}
+
+// readable reports whether the kernel says that the process behind pidfd has ended.
+func readable(pidfd int) bool {
+	poll := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	n, _ := unix.Poll(poll, 0)
+	return n > 0
+}
+
+// WhyHeld says why a process is not reaped, after what [Reap] has returned last.
+func WhyHeld(pid int, err error) error {
+	switch err {
+	case nil:
+		return errors.New("it was sent SIGKILL, and has not ended")
+	case errTraced:
+		return errors.New("it has ended, and process " + strconv.Itoa(Tracer(pid)) + " traces it; end that process")
+	}
+	return &refusal{"the kernel does not let it be waited for", err}
 }
 
 // A refusal is what the kernel does not let be done, and why. Package fmt, which comes with package os, is kept out of the C library.
@@ -119,27 +181,35 @@ func Send(pidfd int, signal syscall.Signal) error {
 // pidOf returns the number of the process behind pidfd: a negative one if there is none any more, 0 if it cannot be found out.
 func pidOf(pidfd int) int { return numberIn("/proc/self/fdinfo/"+strconv.Itoa(pidfd), "Pid") }
 
-// Tracer returns the pid of the process that traces another one; 0 if there is none, or if it cannot be found out.
+// Tracer returns the pid of the process that traces a thread of another one; 0 if there is none, or if it cannot be found out.
 func Tracer(pid int) int {
-	if thread := numberIn("/proc/"+strconv.Itoa(pid)+"/status", "TracerPid"); thread != 0 {
-		return numberIn("/proc/"+strconv.Itoa(thread)+"/status", "Tgid")
+	tids, _ := threads(pid)
+	for _, tid := range tids {
+		if thread := numberIn("/proc/"+tid+"/status", "TracerPid"); thread != 0 {
+			return numberIn("/proc/"+strconv.Itoa(thread)+"/status", "Tgid")
+		}
 	}
 	return 0
 }
 
-// numberIn returns a number that a file of /proc has under a name, in a line near its beginning but not the first; 0 if it has none.
+// numberIn returns a number that a file of /proc has under a name, as entryIn does; 0 if it has none.
 func numberIn(path, name string) int {
+	number, _ := strconv.Atoi(entryIn(path, name))
+	return number
+}
+
+// entryIn returns what a file of /proc has under a name, in a line near its beginning but not the first.
+func entryIn(path, name string) string {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0
+		return ""
 	}
 	defer unix.Close(fd)
 	text := make([]byte, 4096)
 	n, _ := unix.Read(fd, text)
 	_, after, _ := strings.Cut(string(text[:max(n, 0)]), "\n"+name+":\t")
 	line, _, _ := strings.Cut(after, "\n")
-	number, _ := strconv.Atoi(line)
-	return number
+	return line
 }
 
 const (

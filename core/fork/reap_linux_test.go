@@ -45,6 +45,10 @@ func TestMain(m *testing.M) {
 		}
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		os.Exit(0)
+	case "traced":
+		go haveMyselfTraced(argument == "thread")
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		os.Exit(0)
 	case "ignore":
 		os.Exit(ignoreChildren())
 	case "refused":
@@ -52,6 +56,22 @@ func TestMain(m *testing.M) {
 	}
 	fmt.Println("unknown role:", role)
 	os.Exit(1)
+}
+
+// haveMyselfTraced has the parent of this process trace a thread, and ends that, or the whole process with status 7.
+func haveMyselfTraced(alone bool) {
+	runtime.LockOSThread() // which ends with the goroutine, but for the first one
+	if unix.Gettid() == unix.Getpid() {
+		go haveMyselfTraced(alone)
+		select {}
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_PTRACE, unix.PTRACE_TRACEME, 0, 0); errno != 0 {
+		fmt.Println("being traced:", errno)
+		os.Exit(1)
+	}
+	if !alone {
+		os.Exit(7)
+	}
 }
 
 // limit is the deadline of a test. One that hangs ends the test program with the stacks of all goroutines.
@@ -213,7 +233,7 @@ func TestReapTraced(t *testing.T) {
 	if err := ended(pidfd); err != nil {
 		t.Fatal(err)
 	}
-	if status, ended, err := Reap(pidfd); ended || err != nil || Tracer(pid) != tracer {
+	if status, ended, err := Reap(pidfd); ended || err != errTraced || Tracer(pid) != tracer {
 		t.Errorf("a child that is traced: %+v, %t, %v, and its tracer is %d, want %d", status, ended, err, Tracer(pid), tracer)
 	}
 	if err := unix.PidfdSendSignal(tracerfd, unix.SIGKILL, nil, 0); err != nil {
@@ -223,6 +243,75 @@ func TestReapTraced(t *testing.T) {
 	if got := reap(t, pidfd); got.Signal != syscall.SIGKILL {
 		t.Errorf("%+v, want SIGKILL", got)
 	}
+}
+
+// A child whose threads another process traces has ended, and nothing reports that.
+func TestReapWithTracedThread(t *testing.T) {
+	limit(t)
+	pid, pidfd := child(t, "wait")
+	var tids []string
+	for ; len(tids) < 2; tids, _ = threads(pid) { // until the runtime has made some
+		time.Sleep(time.Millisecond)
+	}
+	tracer, _ := child(t, "trace "+tids[1])
+	for Tracer(pid) != tracer {
+		time.Sleep(time.Millisecond)
+	}
+	if status, ended, err := Reap(pidfd); ended || err != nil {
+		t.Errorf("a running child, of which a thread is traced: %+v, %t, %v", status, ended, err)
+	}
+	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		status, ended, err := Reap(pidfd)
+		if err == errTraced && !readable(pidfd) {
+			break
+		}
+		if ended || err != nil {
+			t.Fatalf("a child of which a thread is traced: %+v, %t, %v", status, ended, err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if got := WhyHeld(pid, errTraced).Error(); !strings.Contains(got, fmt.Sprintf("process %d traces it", tracer)) {
+		t.Errorf("the reason is %q", got)
+	}
+}
+
+// A child can make its parent the tracer of its threads. Reap waits for them.
+func TestReapOfWhatThisProcessTraces(t *testing.T) {
+	limit(t)
+	await := func(pidfd int, want Status) {
+		for {
+			status, ended, err := Reap(pidfd)
+			if ended && status != want || err != nil {
+				t.Fatalf("%+v, %t, %v; want %+v", status, ended, err, want)
+			}
+			if ended {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	_, pidfd := child(t, "traced process")
+	await(pidfd, Status{Known: true, Code: 7})
+
+	pid, pidfd := child(t, "traced thread")
+	for zombie := ""; zombie == ""; time.Sleep(time.Millisecond) {
+		tids, _ := threads(pid)
+		for _, tid := range tids {
+			if strings.HasPrefix(entryIn("/proc/"+tid+"/status", "State"), "Z") {
+				zombie = tid
+			}
+		}
+	}
+	if status, ended, err := Reap(pidfd); ended || err != nil {
+		t.Errorf("a running child, of which a thread has ended: %+v, %t, %v", status, ended, err)
+	}
+	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	await(pidfd, Status{Known: true, Signal: unix.SIGKILL})
 }
 
 // Reap releases the child: there is no zombie, and a second call finds none.

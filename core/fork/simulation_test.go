@@ -43,6 +43,7 @@ func TestSimulation(t *testing.T) {
 		"kills": all.Kills, "hangs": all.Hangs, "late starts": all.Unready, "rolls": all.Rolls, "failed rolls": all.FailedRolls,
 		"spent budgets": all.Spent, "removals": all.Removals,
 		"processes that were released late": all.Released, "processes that were given up": all.GivenUp,
+		"ends that nothing reports": all.Unreported, "channels of processes that live on": all.Silent, "late ends upon SIGKILL": all.Slow,
 		"processes that could not be told to end": all.Untold, "signals that were refused": all.Refused,
 		"starts that a replacement does not put off": all.Early} {
 		if n < *histories/100 {
@@ -53,6 +54,8 @@ func TestSimulation(t *testing.T) {
 
 type tally struct {
 	Starts, FailedStarts, Exits, Kills, Hangs, Unready, Rolls, FailedRolls, Spent, Removals, Released, GivenUp, Untold, Refused, Early int
+
+	Unreported, Silent, Slow int
 }
 
 func (t *tally) add(o *tally) {
@@ -71,6 +74,9 @@ func (t *tally) add(o *tally) {
 	t.Untold += o.Untold
 	t.Refused += o.Refused
 	t.Early += o.Early
+	t.Unreported += o.Unreported
+	t.Silent += o.Silent
+	t.Slow += o.Slow
 }
 
 // A world is what a supervisor acts upon, with all that a group may meet.
@@ -113,8 +119,13 @@ type simulated struct {
 	dies     bool      // ends upon SIGABRT
 	surplus  bool      // was replaced while it was being started
 	asked    bool      // to end, by the time it did
-	held     bool      // has ended, and could not be reaped
+	held     bool      // has ended, and was not reaped
 	free     time.Time // when it can be
+	hidden   bool      // nothing reports that it ends
+	silent   bool      // its channel has ended
+	silentAt time.Time // far: when it has ended itself, if then
+	killed   time.Time // when it was sent SIGKILL
+	seen     time.Time // when the supervisor was told that it cannot be reaped
 	slow     time.Duration
 	began    time.Time
 }
@@ -273,8 +284,11 @@ func (w *world) passTime() {
 		}
 		if p.running {
 			earlier(p.exitsAt)
-			if !p.isReady {
-				earlier(p.readyAt)
+			if !p.silent {
+				earlier(p.silentAt)
+				if !p.isReady {
+					earlier(p.readyAt)
+				}
 			}
 		} else {
 			earlier(p.began.Add(p.slow))
@@ -335,6 +349,7 @@ func (w *world) live(p *simulated) {
 		w.startNow(p)
 	case p.running && !p.exitsAt.After(w.time):
 		w.exit(p)
+	case p.silent: // nothing comes from it
 	case p.running:
 		if w.time.Before(p.hangs) {
 			w.s.Sign(p.Process)
@@ -344,7 +359,17 @@ func (w *world) live(p *simulated) {
 			w.log("%v process %d is ready", w.time.Unix(), p.name)
 			w.s.Ready(p.Process)
 		}
+		if !p.silentAt.After(w.time) {
+			w.Silent++
+			w.endChannel(p)
+		}
 	}
+}
+
+func (w *world) endChannel(p *simulated) {
+	p.silent = true
+	w.log("%v the channel of process %d ends", w.time.Unix(), p.name)
+	w.s.Silent(p.Process)
 }
 
 func (w *world) create(p *Process) *simulated {
@@ -363,7 +388,7 @@ func (w *world) begin(p *simulated) {
 	w.Starts++
 	never := w.time.Add(far)
 	p.running, p.began = true, w.time
-	p.exitsAt, p.readyAt, p.hangs = never, never, never
+	p.exitsAt, p.readyAt, p.hangs, p.silentAt = never, never, never, never
 	p.status = Status{Known: true, Code: w.IntN(3)}
 	if w.one(2) {
 		p.exitsAt = w.time.Add(w.upTo(20 * time.Second))
@@ -377,6 +402,10 @@ func (w *world) begin(p *simulated) {
 	if w.one(4) {
 		p.hangs = w.time.Add(w.upTo(10 * time.Second))
 	}
+	if w.one(10) {
+		p.silentAt = w.time.Add(w.upTo(10 * time.Second))
+	}
+	p.hidden = w.one(10)
 	if w.places[p.place].role.Mute {
 		p.isReady = true
 	}
@@ -410,17 +439,35 @@ func (w *world) exit(p *simulated) {
 	case 1:
 		p.free = w.time.Add(far)
 	}
-	p.held = w.time.Before(p.free)
+	p.held = p.hidden || w.time.Before(p.free)
+	if !p.silent && !w.one(10) { // else a child of it has the channel
+		w.endChannel(p)
+	}
+	if p.hidden {
+		w.Unreported++
+		return
+	}
 	w.reap(p)
 }
 
-// reap is what the owner of a supervisor does when a process has ended, and when it is told to look again.
+// reap is what the owner of a supervisor does when a process has ended, and when it is told to look.
 func (w *world) reap(p *simulated) {
-	if w.time.Before(p.free) {
+	lives := w.time.Before(p.exitsAt)
+	if lives && w.s.Lives(p.Process) {
+		return
+	}
+	if lives || w.time.Before(p.free) {
+		if p.seen.IsZero() {
+			p.seen = w.time
+		}
+		p.hidden = true // from now on
 		if w.s.Held(p.Process) {
 			return
 		}
 		w.GivenUp++
+		if lives && w.time.Sub(p.killed) < killPatience {
+			w.fail("process %d is given up %v after it was killed", p.name, w.time.Sub(p.killed))
+		}
 		if !p.unwanted && p.Current() {
 			w.fail("process %d, which has its place, is given up", p.name)
 		}
@@ -434,7 +481,11 @@ func (w *world) reap(p *simulated) {
 // bury is what the owner of a supervisor does when a process was reaped, or is given up or left to itself.
 func (w *world) bury(p *simulated) {
 	w.forget(p)
-	w.countFailure(p, p.exitsAt.Sub(p.began))
+	end := p.seen
+	if end.IsZero() {
+		end = w.time
+	}
+	w.countFailure(p, end.Sub(p.began))
 	p.asked = p.unwanted
 	w.s.Exited(p.Process, p.status)
 	w.s.Exited(p.Process, p.status) // by mistake
@@ -487,8 +538,8 @@ func (w *world) obey() {
 		case Kill:
 			w.orderedKill(sim, o.Signal)
 		case Look:
-			if !sim.held || sim.exited {
-				w.fail("process %d is to be reaped again", sim.name)
+			if sim.exited || !sim.held && !sim.silent && sim.state != killed && sim.state != held {
+				w.fail("process %d is to be reaped", sim.name)
 			}
 			w.reap(sim)
 		case Arm:
@@ -558,6 +609,9 @@ func (w *world) exitBy(p *simulated, after time.Duration) {
 func (w *world) orderedKill(p *simulated, signal syscall.Signal) {
 	w.log("%v send process %d signal %d", w.time.Unix(), p.name, signal)
 	w.Kills++
+	if signal == syscall.SIGKILL {
+		p.killed = w.time
+	}
 	if w.one(20) {
 		w.Refused++
 		if left := w.s.Refused(p.Process); left != (signal == syscall.SIGKILL) {
@@ -569,10 +623,18 @@ func (w *world) orderedKill(p *simulated, signal syscall.Signal) {
 		}
 		return
 	}
-	switch {
-	case signal == syscall.SIGKILL || signal == syscall.SIGTERM && p.polite || signal == syscall.SIGABRT && p.dies:
+	if !p.held && (signal == syscall.SIGKILL || signal == syscall.SIGTERM && p.polite || signal == syscall.SIGABRT && p.dies) {
 		p.status = Status{Known: true, Signal: signal}
-		w.exitBy(p, 0)
+		switch {
+		case signal != syscall.SIGKILL || !w.one(10):
+			w.exitBy(p, 0)
+		case w.one(2):
+			w.Slow++
+			p.exitsAt = w.time.Add(w.upTo(10 * time.Second))
+		default: // the kernel does not come to it
+			w.Slow++
+			p.exitsAt = w.time.Add(far)
+		}
 	}
 	if signal != syscall.SIGABRT && !p.told && w.alarmOf(p.Process).IsZero() && p.state != killed {
 		w.fail("process %d is sent signal %d out of the blue", p.name, signal)
@@ -603,7 +665,7 @@ func (w *world) heard(o Order, p *simulated) {
 		}
 	case Hung:
 		w.Hangs++
-		if w.policy.Heartbeat == 0 || w.time.Before(p.hangs) || !p.isReady || w.places[p.place].role.Mute {
+		if w.policy.Heartbeat == 0 || !p.held && !p.silent && w.time.Before(p.hangs) || !p.isReady || w.places[p.place].role.Mute {
 			w.fail("process %d is healthy, and taken for hung", p.name)
 		}
 	case Unready:
@@ -652,11 +714,22 @@ func (w *world) check() {
 		}
 		// Whoever is overdue must be on its way to its end.
 		at := w.alarmOf(p.Process)
-		overdue := at.IsZero() && (p.told || p.state == aborted) && p.state != killed
+		overdue := at.IsZero() && (p.told || p.state == silent || p.state == aborted || p.state == killed)
 		if overdue || !at.IsZero() && at.Before(w.time) {
 			w.fail("process %d is forgotten in state %d", p.name, p.state)
 		}
-		if p.held && p.Process == w.s.successor && w.time.Sub(p.exitsAt) > w.policy.TermTimeout+longestPause {
+		if (p.state == silent || p.state == killed) && at.Sub(w.time) > longestPause {
+			w.fail("process %d is not looked at for %v", p.name, at.Sub(w.time))
+		}
+		if limit := w.policy.StartTimeout; p.state == silent && !w.places[p.place].role.Mute {
+			if p.isReady {
+				limit = w.policy.Heartbeat
+			}
+			if limit > 0 {
+				w.fail("process %d need not give a sign of life any more", p.name)
+			}
+		}
+		if !p.seen.IsZero() && p.Process == w.s.successor && w.time.Sub(p.seen) > w.policy.TermTimeout+longestPause {
 			w.fail("process %d has ended, and workers are to be replaced when it is ready", p.name)
 		}
 	}
@@ -681,7 +754,7 @@ func (w *world) check() {
 	}
 	if !w.stopped.IsZero() {
 		longest := w.policy.DrainTimeout + w.policy.TermTimeout + w.policy.AbortTimeout + 2*time.Second + // of a slow start
-			w.policy.TermTimeout + longestPause // of one that cannot be reaped
+			killPatience + longestPause + w.policy.TermTimeout + longestPause // of one that cannot be reaped
 		if !w.done && w.time.Sub(w.stopped) > longest {
 			w.fail("the group was stopped %v ago and has not ended", w.time.Sub(w.stopped))
 		}

@@ -11,7 +11,7 @@ type Status struct {
 	Code   int            // exit status, when Signal is 0
 	Signal syscall.Signal // the signal that ended it, or 0
 	Core   bool           // a core was dumped
-	Held   bool           // not Known, because it cannot be reaped, mostly since another process traces it; see Supervisor.Held
+	Held   bool           // not Known: it cannot be reaped, mostly since another process traces it, and is given up; see Supervisor.Held
 	Left   bool           // not Known: it has not ended, but nobody may kill it, and it is left to itself
 }
 
@@ -24,7 +24,7 @@ func SignalName(signal syscall.Signal) string {
 func (s Status) String() string {
 	switch {
 	case s.Held:
-		return "ended (its status is unknown: it cannot be reaped, as when another process traces it)"
+		return "is given up (its status is unknown: it cannot be reaped, as when another process traces it)"
 	case s.Left:
 		return "is left to itself, since it may not be killed"
 	case !s.Known:

@@ -12,7 +12,7 @@ func TestStatusString(t *testing.T) {
 	}{
 		{Status{}, "ended (its status is unknown: SIGCHLD is ignored, or the program waited for it itself)"},
 		{Status{Code: 3}, "ended (its status is unknown: SIGCHLD is ignored, or the program waited for it itself)"},
-		{Status{Held: true}, "ended (its status is unknown: it cannot be reaped, as when another process traces it)"},
+		{Status{Held: true}, "is given up (its status is unknown: it cannot be reaped, as when another process traces it)"},
 		{Status{Left: true}, "is left to itself, since it may not be killed"},
 		{Status{Known: true}, "exited with status 0"},
 		{Status{Known: true, Code: 127}, "exited with status 127"},

@@ -91,8 +91,8 @@ type Process struct {
 	born     uint64
 	began    time.Time
 	sign     time.Time     // the last sign of life
-	died     time.Time     // when it was seen to have ended, if it could not be reaped then
-	pause    time.Duration // before it is tried again
+	died     time.Time     // when it was killed, or seen to have ended, if it could not be reaped then
+	pause    time.Duration // before it is looked at again
 	deadline time.Time
 }
 
@@ -110,11 +110,12 @@ const (
 	starting                // its owner starts it
 	alive                   // is to be ready by its deadline
 	ready                   // is to have given a sign of life by its deadline
+	silent                  // its channel has ended; at its deadline it is looked at whether it has, too
 	ending                  // was asked to end, and is sent SIGTERM at its deadline
 	terminated              // was sent SIGTERM, and is killed at its deadline
 	aborted                 // was sent SIGABRT, and is killed at its deadline
-	killed
-	held // has ended, and another process keeps it from being reaped
+	killed                  // was sent SIGKILL, and is looked at likewise
+	held                    // cannot be reaped, mostly since it has ended and another process traces it; is looked at likewise
 	gone
 )
 
@@ -141,7 +142,7 @@ const (
 	Drain
 	// Kill sends it a signal. It may have ended meanwhile; see Refused for one that may not be sent a signal.
 	Kill
-	// Look has Reap called for the process once more; see Held.
+	// Look has Reap called for the process, also if nothing says that it has ended; see Lives and Held.
 	Look
 	// Arm has Expired called for the process after some time, in place of what was armed for it before.
 	Arm
@@ -167,7 +168,7 @@ const (
 	Rolled                       // in each place that was there at the call of Roll, a worker that was started since is ready, or was
 	RollFailed                   // the rest of them are not replaced: the new one ended, or the group stops
 	BudgetSpent                  // there were too many failures, and the group stops
-	Held                         // it has ended, and cannot be reaped as long as another process traces it
+	Held                         // it cannot be reaped, mostly since it has ended and another process traces it
 )
 
 // Next returns the next thing to do, in the order of decision; false means that there is nothing.
@@ -365,9 +366,19 @@ func (s *Supervisor) Sign(p *Process) {
 	}
 }
 
+// Silent says that the channel of a process has ended, which may live on: it is left alone. Its owner is to learn of its end all the
+// same, which is not reported where another process traces one of its threads. One that has a time in which it must give a sign of life
+// is made to end when that is over.
+func (s *Supervisor) Silent(p *Process) {
+	if (p.state == alive || p.state == ready) && p.deadline.IsZero() {
+		p.state, p.pause = silent, firstPause
+		s.lookLater(p)
+	}
+}
+
 // End asks a process to end, because it is of no use any more. Another takes its place when it has.
 func (s *Supervisor) End(p *Process) {
-	if p.state != alive && p.state != ready {
+	if p.state != alive && p.state != ready && p.state != silent {
 		return
 	}
 	p.state = ending
@@ -417,9 +428,10 @@ func (s *Supervisor) Expired(p *Process) {
 	case ending:
 		s.terminate(p)
 	case terminated, aborted:
-		p.state = killed
+		p.state, p.died, p.pause = killed, s.now(), firstPause
+		s.lookLater(p)
 		s.signal(p, syscall.SIGKILL)
-	case held:
+	case silent, killed, held:
 		s.order(Order{Do: Look, Process: p})
 	}
 }
@@ -446,38 +458,55 @@ func (s *Supervisor) signal(p *Process, signal syscall.Signal) {
 // since it may not even be killed: Exited is called then, with a status that is Left, so that nobody waits for its end.
 func (s *Supervisor) Refused(p *Process) (left bool) { return p.state == killed }
 
-// The pauses between attempts to reap a process that has ended, and that another one traces. They double: a tracer that
+// The pauses between attempts to reap a process whose end is not reported, or that another one traces. They double: a tracer that
 // watches, such as strace, lets go at once, and one that does not must not cost anything.
 const (
 	firstPause   = 10 * time.Millisecond
 	longestPause = time.Second
 )
 
-// Held says that a process has ended, and that [Reap] does not reap it, because another process traces it. It reports whether
-// that is to be tried again: when Look is ordered. Otherwise Exited is called, with a status that is Held.
+// killPatience is how long a process may take to end upon SIGKILL. That depends on how busy the host is, and on nothing that is set.
+const killPatience = 4 * time.Second
+
+func (s *Supervisor) lookLater(p *Process) {
+	s.arm(p, p.pause)
+	p.pause = min(2*p.pause, longestPause)
+}
+
+// Lives says that a process runs, as [Reap] has told. It reports whether there is nothing else to do, until it has ended or Look is
+// ordered. Otherwise Held is called.
+func (s *Supervisor) Lives(p *Process) bool {
+	if p.state != silent && (p.state != killed || s.now().Sub(p.died) >= killPatience) {
+		return false
+	}
+	s.lookLater(p)
+	return true
+}
+
+// Held says that a process has ended, and that [Reap] does not reap it, because another process traces it; or that it does not even end by
+// SIGKILL. It reports whether that is to be tried again: when Look is ordered. Otherwise Exited is called, with a status that is Held.
 //
 // A process that has its place keeps it, so that no more than one for each can be made to stay. Nobody waits for one that was
 // to end anyway.
 func (s *Supervisor) Held(p *Process) bool {
 	switch p.state {
-	case alive, ready, ending, terminated, aborted, killed:
+	case alive, ready, silent, ending, terminated, aborted, killed:
 		p.state, p.died, p.pause = held, s.now(), firstPause
 	case held:
 	default:
 		return false
 	}
 	again := p.Current() && !p.unwanted || s.now().Sub(p.died) < s.policy.TermTimeout
-	pause := p.pause
-	p.pause = min(2*pause, longestPause)
-	if pause < longestPause && (p.pause == longestPause || !again) {
+	told := p.pause == longestPause
+	if again {
+		s.lookLater(p)
+	}
+	if !told && (p.pause == longestPause || !again) {
 		s.tell(Held, p)
 		if p == s.successor { // which may stay for ever, and will not be ready
 			p.place.successor = nil // if it is still to take over
 			s.failRoll(p, Status{Held: true})
 		}
-	}
-	if again {
-		s.arm(p, pause)
 	}
 	return again
 }

@@ -1,6 +1,7 @@
 /*
- * A worker that has ended and cannot be reaped, for another process traces it, and one that nobody may kill: the log says what keeps
- * them, their master does not run in circles, and a stop does not wait for them.
+ * A worker that has ended and cannot be reaped, for another process traces it, or a thread of it, of which the kernel does not even report
+ * the end; and one that nobody may kill: the log says what keeps them, their master does not run in circles, and a stop does not wait for
+ * them.
  * deadline: 60s
  */
 #include "ipc.h"
@@ -20,6 +21,7 @@ enum { READY = 2000, IDLE_MS = 600, CANNOT = 77 };
 
 static int life[2];     /* its end tells the tracer to end */
 static int attached[2]; /* by which the tracer tells that it traces */
+static int by_thread;   /* what is traced is a thread, and not the main one */
 static pid_t worker;
 static long long idle_cpu;
 
@@ -42,10 +44,32 @@ static void trace(pid_t pid)
     char answer, byte;
 
     signal(SIGTERM, SIG_IGN);
-    close(life[1]);
+    for (int fd = 3; fd < 256; ++fd) /* the channel of the worker, too */
+        if (fd != life[0] && fd != attached[1])
+            close(fd);
     answer = ptrace(PTRACE_SEIZE, pid, 0, 0) == 0 ? 'y' : 'n';
     CHECK_INT(write(attached[1], &answer, 1), 1);
     _exit(read(life[0], &byte, 1) == 0 ? 0 : 1);
+}
+
+static void *wait_in_thread(void *tid)
+{
+    CHECK_INT(write(*(int *)tid, &(pid_t){gettid()}, sizeof(pid_t)), sizeof(pid_t));
+    while (pause() < 0)
+        ;
+    return NULL;
+}
+
+static pid_t start_thread(void)
+{
+    pthread_t thread;
+    int tid[2];
+    pid_t number;
+
+    CHECK_INT(pipe2(tid, O_CLOEXEC), 0);
+    CHECK_INT(pthread_create(&thread, NULL, wait_in_thread, &tid[1]), 0);
+    CHECK_INT(read(tid[0], &number, sizeof number), sizeof number);
+    return number;
 }
 
 static void be_traced(mln_event_t *ev)
@@ -59,6 +83,8 @@ static void be_traced(mln_event_t *ev)
     CHECK_INT(sigfillset(&all), 0);
     CHECK_INT(pthread_sigmask(SIG_SETMASK, &all, NULL), 0);
     (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+    if (by_thread)
+        self = start_thread();
     CHECK((pid = fork()) >= 0);
     if (pid == 0)
         trace(self);
@@ -109,9 +135,9 @@ static void traced(int argc, char **argv)
         exit(0);
     if (worker == 0)
         return;
-    snprintf(line, sizeof line, "worker %ld (plain) has ended, and cannot be reaped: process ", (long)worker);
+    snprintf(line, sizeof line, "worker %ld (plain) cannot be reaped: it has ended, and process ", (long)worker);
     scratch_expect_part("logs/test.log", line);
-    snprintf(line, sizeof line, "worker %ld (plain) ended (its status is unknown: it cannot be reaped, as when another process traces it", (long)worker);
+    snprintf(line, sizeof line, "worker %ld (plain) is given up (its status is unknown: it cannot be reaped, as when another process traces it", (long)worker);
     scratch_expect_part("logs/test.log", line);
 }
 
@@ -173,19 +199,20 @@ static int outlive(void)
 
 int main(int argc, char **argv)
 {
-    static const char *const modes[] = {"traced", "unkillable"};
+    static const char *const modes[] = {"traced", "traced thread", "unkillable"};
 
     if (argc > 1 && strcmp(argv[1], "peer") == 0)
         return outlive();
     if (argc > 1) {
-        if (strcmp(argv[1], modes[0]) == 0)
-            traced(1, argv);
-        else
+        by_thread = strcmp(argv[1], "traced thread") == 0;
+        if (strcmp(argv[1], "unkillable") == 0)
             unkillable(1, argv);
+        else
+            traced(1, argv);
         return 0;
     }
     CHECK_INT(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 3; ++i) {
         const char *const words[] = {modes[i], NULL};
         int status = await_status(start_self(words));
 
