@@ -12,6 +12,7 @@
 #include "log.h"
 #include "process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -29,6 +30,12 @@
 
 /* How long a program may take from fork to exec before the master goes on without knowing; and the next one after one that took longer. */
 enum { EXEC_WAIT_MS = 5000, EXEC_WAIT_NEXT_MS = 100 };
+
+/*
+ * As many descriptors a process has at most, unless the system was told otherwise (fs.nr_open). The process's own limit says nothing of
+ * those that were opened before it was lowered, and may be a thousand times as high, for which nobody can wait.
+ */
+enum { DESCRIPTORS_MOST = 1 << 20 };
 
 /* How long workers may take to end when their master has no more use for them, and then to be killed, which a busy host delays. */
 enum { END_WAIT_MS = 1000, KILL_WAIT_MS = 4000 };
@@ -448,15 +455,38 @@ fail:
     return -1;
 }
 
-/* Every descriptor but the standard ones and `keep` is closed by exec. */
+/*
+ * Has exec close every descriptor that is open, but for the standard ones, whatever the limit is by now. Nothing is allocated: another
+ * thread may have been in the allocator at the fork. -1 without /proc.
+ */
+static int close_listed_on_exec(void)
+{
+    _Alignas(struct dirent64) char list[2048];
+    int folder = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ssize_t size;
+
+    if (folder < 0)
+        return -1;
+    while ((size = syscall(SYS_getdents64, folder, list, sizeof list)) > 0) {
+        for (ssize_t at = 0; at < size;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(list + at);
+            int fd = atoi(entry->d_name); /* 0 for what is no number */
+
+            if (fd > STDERR_FILENO)
+                (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+            at += entry->d_reclen;
+        }
+    }
+    close(folder);
+    return size == 0 ? 0 : -1;
+}
+
+/* Every descriptor but the standard ones and `keep` is closed by exec. Linux before 5.11 has to be told of each. */
 static void close_on_exec_but(int keep)
 {
-    if (syscall(SYS_close_range, 3, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) != 0) {
-        long limit = sysconf(_SC_OPEN_MAX); /* before Linux 5.11 */
-
-        for (int fd = 3; fd < limit; ++fd)
+    if (syscall(SYS_close_range, 3, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) != 0 && close_listed_on_exec() != 0)
+        for (int fd = 3; fd < DESCRIPTORS_MOST; ++fd)
             (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-    }
     (void)fcntl(keep, F_SETFD, 0);
     (void)fcntl(keep, F_SETFL, fcntl(keep, F_GETFL) & ~O_NONBLOCK); /* programs expect a descriptor that blocks */
 }
@@ -478,6 +508,7 @@ __attribute__((noreturn)) static void run_program(struct launch *launch, const s
 
     if (clear_handler != NULL)
         clear_handler(clear_data);
+    close(launch->pair[0]); /* where the limit is reached there is room for one */
     close_on_exec_but(launch->pair[1]);
     reset_handlers();
     pthread_sigmask(SIG_SETMASK, mask, NULL);
