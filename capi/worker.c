@@ -651,7 +651,7 @@ static void end_now(struct worker *w)
  * Of a process that is gone, whose status the program's own way with SIGCHLD has taken, there is no descriptor. In its place stands what
  * is ready at once and for ever, as that would be. The number may be another process's by then.
  */
-static int settle(struct worker *w, struct launch *launch, pid_t pid)
+static int settle(struct worker *w, struct launch *launch, pid_t pid, char reason[ENGINE_REASON_MAX])
 {
     int gone;
 
@@ -661,6 +661,7 @@ static int settle(struct worker *w, struct launch *launch, pid_t pid)
         w->pidfd = eventfd(1, EFD_CLOEXEC);
     if (w->pidfd < 0) {
         lock_release(lock);
+        snprintf(reason, ENGINE_REASON_MAX, "its process cannot be watched (%s): %s", gone ? "eventfd" : "pidfd_open", strerror(errno));
         if (!gone)
             kill_and_reap(w, pid);
         return -1;
@@ -710,7 +711,7 @@ static int try_to_start(struct worker *w, mln_event_t *ev, char reason[ENGINE_RE
         errno = engine_withheld();
         pid = -1;
     }
-    settled = pid > 0 ? settle(w, &launch, pid) : -1;
+    settled = pid > 0 ? settle(w, &launch, pid, reason) : -1;
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     if (settled != 0) {
         abandon(&launch);
