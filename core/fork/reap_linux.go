@@ -82,7 +82,10 @@ func WhyHeld(pid int, err error) error {
 	if err != nil {
 		return &refusal{"the kernel does not let it be waited for", err}
 	}
-	return errors.New("process " + strconv.Itoa(Tracer(pid)) + " traces it; end that process")
+	if tracer := Tracer(pid); tracer != 0 {
+		return errors.New("process " + strconv.Itoa(tracer) + " traces it; end that process")
+	}
+	return errors.New("another process traces it; end that process")
 }
 
 // A refusal is what the kernel does not let be done, and why. Package fmt, which comes with package os, is kept out of the C library.
@@ -117,29 +120,50 @@ func Send(pidfd int, signal syscall.Signal) error {
 }
 
 // pidOf returns the number of the process behind pidfd: a negative one if there is none any more, 0 if it cannot be found out.
-func pidOf(pidfd int) int { return numberIn("/proc/self/fdinfo/"+strconv.Itoa(pidfd), "Pid") }
+func pidOf(pidfd int) int {
+	info := "/proc/self/fdinfo/" + strconv.Itoa(pidfd)
+	numbers := numbersIn(info, "NSpid")
+	if numbers[0] == 0 { // before Linux 5.5
+		numbers = numbersIn(info, "Pid")
+	}
+	if level := procLevel(); level < len(numbers) {
+		return numbers[level]
+	}
+	return min(numbers[0], 0)
+}
 
 // Tracer returns the pid of the process that traces another one; 0 if there is none, or if it cannot be found out.
 func Tracer(pid int) int {
-	if thread := numberIn("/proc/"+strconv.Itoa(pid)+"/status", "TracerPid"); thread != 0 {
-		return numberIn("/proc/"+strconv.Itoa(thread)+"/status", "Tgid")
+	if procLevel() != 0 {
+		return 0
+	}
+	if thread := numbersIn("/proc/"+strconv.Itoa(pid)+"/status", "TracerPid")[0]; thread != 0 {
+		return numbersIn("/proc/"+strconv.Itoa(thread)+"/status", "Tgid")[0]
 	}
 	return 0
 }
 
-// numberIn returns a number that a file of /proc has under a name, in a line near its beginning but not the first; 0 if it has none.
-func numberIn(path, name string) int {
+// procLevel returns by how many levels the pid namespace of this process is below that of /proc, which is another one in some containers:
+// there, a process has a number in each, from that of /proc inward, and the first is none that a call here could be given.
+func procLevel() int { return len(numbersIn("/proc/self/status", "NSpid")) - 1 }
+
+// numbersIn returns the numbers that a file of /proc has under a name, in a line near its beginning but not the first; 0 if it has none.
+func numbersIn(path, name string) []int {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0
+		return []int{0}
 	}
 	defer unix.Close(fd)
 	text := make([]byte, 4096)
 	n, _ := unix.Read(fd, text)
 	_, after, _ := strings.Cut(string(text[:max(n, 0)]), "\n"+name+":\t")
 	line, _, _ := strings.Cut(after, "\n")
-	number, _ := strconv.Atoi(line)
-	return number
+	var numbers []int
+	for field := range strings.SplitSeq(line, "\t") {
+		number, _ := strconv.Atoi(field)
+		numbers = append(numbers, number)
+	}
+	return numbers
 }
 
 const (
