@@ -13,6 +13,7 @@
 #include "engine.h"
 #include "gothread.h"
 #include "log.h"
+#include "standard.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -488,6 +489,8 @@ int copy_load(struct copy *copy, char reason[COPY_REASON_MAX])
     struct link_map *map;
     void *handle;
 
+    if (standard_occupy() != 0)
+        return fail(&image, reason, errno, "it would get the number of a standard descriptor");
     if (make_image_unless_too_large(&image, reason) != 0)
         return -1;
     if ((handle = load_image(&image)) == NULL) {

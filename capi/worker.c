@@ -11,6 +11,7 @@
 #include "lock.h"
 #include "log.h"
 #include "process.h"
+#include "standard.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -438,7 +439,7 @@ static int describe_channel(struct launch *launch)
 static int prepare(struct launch *launch, const struct worker *w, char reason[ENGINE_REASON_MAX])
 {
     *launch = (struct launch){.executes = w->etype == M_PET_EXE, .pair = {-1, -1}, .status = {-1, -1}};
-    if (launch->executes ? engine() == NULL : engine_prepare_fork(reason) != 0)
+    if (standard_occupy() != 0 || (launch->executes ? engine() == NULL : engine_prepare_fork(reason) != 0))
         return -1;
     if (open_launch(launch) != 0 || (launch->channel = channel_new(launch->pair[0])) == NULL)
         goto fail;
