@@ -13,6 +13,7 @@
 #include "engine.h"
 #include "gothread.h"
 #include "log.h"
+#include "standard.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -283,20 +284,37 @@ static int make_inert(int fd)
     return -1;
 }
 
-/* Whether the loader will be able to map it (a kernel may refuse executable memfds, a mount may be noexec) and to open it
-   by the only name that it has. */
+/*
+ * Opens the image once more, by the only name that it has. A name with the pid would be another process's where /proc belongs to another
+ * pid namespace. If another file is found in the end, as in what is no /proc, the loader would run its constructors.
+ */
+static int open_again(int fd)
+{
+    struct stat status;
+    char path[64];
+    int again;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if ((again = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        return -1;
+    if (fstat(fd, &status) == 0 && intact(&(struct image){again, status.st_dev, status.st_ino}))
+        return again;
+    close(again);
+    errno = ENOENT;
+    return -1;
+}
+
+/* Whether the loader will be able to map it (a kernel may refuse executable memfds, a mount may be noexec) and to open it. */
 static int usable(int fd)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     void *probe = mmap(NULL, page, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
-    char path[64];
     int again;
 
     if (probe == MAP_FAILED)
         return 0;
     munmap(probe, page);
-    snprintf(path, sizeof path, "/proc/%ld/fd/%d", (long)getpid(), fd);
-    if ((again = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+    if ((again = open_again(fd)) < 0)
         return 0;
     close(again);
     return 1;
@@ -345,11 +363,9 @@ static int freeze_in_memory(int *fd)
 /* A file on disk has no seals, but another descriptor can be one that only reads. */
 static int freeze_on_disk(int *fd)
 {
-    char path[64];
-    int reader;
+    int reader = open_again(*fd);
 
-    snprintf(path, sizeof path, "/proc/%ld/fd/%d", (long)getpid(), *fd);
-    if ((reader = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+    if (reader < 0)
         return -1;
     close(*fd);
     *fd = reader;
@@ -431,7 +447,7 @@ static void *load_image(const struct image *image)
     char slashes[COPIES_MAX], path[COPIES_MAX + 64];
 
     memset(slashes, '/', sizeof slashes);
-    snprintf(path, sizeof path, "/proc/%ld/fd/%.*s%d", (long)getpid(), 1 + (int)(copies % COPIES_MAX), slashes, image->fd);
+    snprintf(path, sizeof path, "/proc/self/fd/%.*s%d", 1 + (int)(copies % COPIES_MAX), slashes, image->fd);
     ++copies;
     return dlopen(path, RTLD_NOW | RTLD_LOCAL);
 }
@@ -473,6 +489,8 @@ int copy_load(struct copy *copy, char reason[COPY_REASON_MAX])
     struct link_map *map;
     void *handle;
 
+    if (standard_occupy() != 0)
+        return fail(&image, reason, errno, "it would get the number of a standard descriptor");
     if (make_image_unless_too_large(&image, reason) != 0)
         return -1;
     if ((handle = load_image(&image)) == NULL) {

@@ -10,6 +10,7 @@
 #include "lock.h"
 #include "log.h"
 #include "process.h"
+#include "standard.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -45,6 +46,8 @@ static int bind_loop(mln_event_t *ev, const struct engine_table *go)
 {
     int64_t handle;
 
+    if (standard_occupy() != 0)
+        return -1;
     lock_acquire(loops_lock); /* a fork in another thread finds all of its descriptors, or none */
     if ((handle = ev->handle) < 0 && (handle = go->loop_new(&ev->step, ev->fds)) >= 0)
         __atomic_store_n(&ev->handle, handle, __ATOMIC_RELEASE);
@@ -491,6 +494,7 @@ static void perform(mln_event_t *ev, uint64_t generation)
 /* Under the lock, so that a fork in another thread finds both of its descriptors, or none. */
 static void open_poller(mln_event_t *ev, const struct engine_table *go)
 {
+    (void)standard_occupy();
     lock_acquire(loops_lock);
     go->poller_open();
     lock_release(loops_lock);

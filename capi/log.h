@@ -149,9 +149,6 @@ void log_forget_limit(void);
 /* Opens the log file for append, after creating its folder if need be. Its descriptor, or -1 after a message. */
 int log_file_open(const struct log_paths *paths);
 
-/* Moves a descriptor out of 0..2, which a daemon overwrites. -1 with errno if that fails, and if it was. */
-int log_above_stderr(int fd);
-
 /* Why a file of the log cannot be had. */
 const char *log_why(int cause);
 

@@ -15,6 +15,7 @@
 
 #include "mln_path.h"
 #include "setting.h"
+#include "standard.h"
 #include "trusted.h"
 
 #define PID_FILE_NAME "melon.pid"
@@ -135,17 +136,6 @@ static int make_folder(const char *dir)
     return 0;
 }
 
-int log_above_stderr(int fd)
-{
-    if (fd < 0 || fd > STDERR_FILENO)
-        return fd;
-    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    int cause = errno;
-    close(fd);
-    errno = cause;
-    return moved;
-}
-
 /* Not blocking: opening a named pipe that nobody reads would wait for ever. Writing may block all right. */
 enum { APPEND = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
 
@@ -162,9 +152,9 @@ int log_file_open(const struct log_paths *paths)
                  paths->file);
         return -1;
     }
-    if (make_folder(paths->dir) < 0)
+    if (standard_occupy() < 0 || make_folder(paths->dir) < 0)
         return -1;
-    int fd = log_above_stderr(trusted_open(paths->file, APPEND, 0644));
+    int fd = trusted_open(paths->file, APPEND, 0644);
     if (fd < 0) {
         log_line(error, "log: cannot open %s for append: %s; see key log_path of the configuration", paths->file, log_why(errno));
         return -1;

@@ -104,7 +104,7 @@ bool log_pid_file_is_at(const char *path)
 static int open_locked(const char *path, struct stat *status)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int fd = log_above_stderr(trusted_open(path, O_WRONLY | O_CREAT | CAREFULLY, 0644));
+    int fd = trusted_open(path, O_WRONLY | O_CREAT | CAREFULLY, 0644);
 
     if (fd < 0)
         return -1;

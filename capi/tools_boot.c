@@ -88,16 +88,34 @@ static int open_pid_file(const char *path, pid_t *pid)
 }
 
 /* What a process says in a file of /proc, terminated: where a link leads, or the beginning of a file. "" if that is not to be had. */
-static void read_proc(pid_t pid, const char *file, bool is_link, char text[PATH_MAX])
+static void read_proc(const char *process, const char *file, bool is_link, char text[PATH_MAX])
 {
     char path[64];
 
-    snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, file);
+    snprintf(path, sizeof path, "/proc/%s/%s", process, file);
     int fd = is_link ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = is_link ? readlink(path, text, PATH_MAX - 1) : fd < 0 ? -1 : read(fd, text, PATH_MAX - 1);
     if (fd >= 0)
         close(fd);
     text[n > 0 ? n : 0] = '\0';
+}
+
+/* The number that /proc has for a process: not the one that it has here, if /proc is of another pid namespace. */
+static void name_in_proc(pid_t pid, char name[32])
+{
+    char file[32], text[PATH_MAX];
+    long number = pid; /* where there can be no descriptor that tells */
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+    if (pidfd >= 0) {
+        snprintf(file, sizeof file, "fdinfo/%d", pidfd);
+        read_proc("self", file, false, text);
+        close(pidfd);
+        const char *line = strstr(text, "\nPid:");
+        if (line != NULL)
+            (void)sscanf(line, "\nPid: %ld", &number);
+    }
+    snprintf(name, 32, "%ld", number);
 }
 
 static const char *base_name(const char *path)
@@ -126,22 +144,23 @@ static bool take_off_deleted(char *path)
  */
 bool tools_runs_this_program(pid_t pid)
 {
-    char path[64], theirs[PATH_MAX], ours[PATH_MAX];
+    char process[32], path[64], theirs[PATH_MAX], ours[PATH_MAX];
     struct stat their_file, our_file;
 
-    snprintf(path, sizeof path, "/proc/%ld/exe", (long)pid);
+    name_in_proc(pid, process);
+    snprintf(path, sizeof path, "/proc/%s/exe", process);
     if (stat(path, &their_file) == 0 && stat("/proc/self/exe", &our_file) == 0 && their_file.st_dev == our_file.st_dev
         && their_file.st_ino == our_file.st_ino)
         return true;
-    read_proc(pid, "exe", true, theirs);
+    read_proc(process, "exe", true, theirs);
     if (*theirs != '\0') {
         if (!take_off_deleted(theirs))
             return false;
-        read_proc(getpid(), "exe", true, ours);
+        read_proc("self", "exe", true, ours);
         take_off_deleted(ours);
     } else {
-        read_proc(pid, "cmdline", false, theirs);
-        read_proc(getpid(), "cmdline", false, ours);
+        read_proc(process, "cmdline", false, theirs);
+        read_proc("self", "cmdline", false, ours);
     }
     return *theirs != '\0' && strcmp(base_name(theirs), base_name(ours)) == 0;
 }

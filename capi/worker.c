@@ -11,7 +11,9 @@
 #include "lock.h"
 #include "log.h"
 #include "process.h"
+#include "standard.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -29,6 +31,12 @@
 
 /* How long a program may take from fork to exec before the master goes on without knowing; and the next one after one that took longer. */
 enum { EXEC_WAIT_MS = 5000, EXEC_WAIT_NEXT_MS = 100 };
+
+/*
+ * As many descriptors a process has at most, unless the system was told otherwise (fs.nr_open). The process's own limit says nothing of
+ * those that were opened before it was lowered, and may be a thousand times as high, for which nobody can wait.
+ */
+enum { DESCRIPTORS_MOST = 1 << 20 };
 
 /* How long workers may take to end when their master has no more use for them, and then to be killed, which a busy host delays. */
 enum { END_WAIT_MS = 1000, KILL_WAIT_MS = 4000 };
@@ -431,7 +439,7 @@ static int describe_channel(struct launch *launch)
 static int prepare(struct launch *launch, const struct worker *w, char reason[ENGINE_REASON_MAX])
 {
     *launch = (struct launch){.executes = w->etype == M_PET_EXE, .pair = {-1, -1}, .status = {-1, -1}};
-    if (launch->executes ? engine() == NULL : engine_prepare_fork(reason) != 0)
+    if (standard_occupy() != 0 || (launch->executes ? engine() == NULL : engine_prepare_fork(reason) != 0))
         return -1;
     if (open_launch(launch) != 0 || (launch->channel = channel_new(launch->pair[0])) == NULL)
         goto fail;
@@ -448,15 +456,38 @@ fail:
     return -1;
 }
 
-/* Every descriptor but the standard ones and `keep` is closed by exec. */
+/*
+ * Has exec close every descriptor that is open, but for the standard ones, whatever the limit is by now. Nothing is allocated: another
+ * thread may have been in the allocator at the fork. -1 without /proc.
+ */
+static int close_listed_on_exec(void)
+{
+    _Alignas(struct dirent64) char list[2048];
+    int folder = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ssize_t size;
+
+    if (folder < 0)
+        return -1;
+    while ((size = syscall(SYS_getdents64, folder, list, sizeof list)) > 0) {
+        for (ssize_t at = 0; at < size;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(list + at);
+            int fd = atoi(entry->d_name); /* 0 for what is no number */
+
+            if (fd > STDERR_FILENO)
+                (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+            at += entry->d_reclen;
+        }
+    }
+    close(folder);
+    return size == 0 ? 0 : -1;
+}
+
+/* Every descriptor but the standard ones and `keep` is closed by exec. Linux before 5.11 has to be told of each. */
 static void close_on_exec_but(int keep)
 {
-    if (syscall(SYS_close_range, 3, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) != 0) {
-        long limit = sysconf(_SC_OPEN_MAX); /* before Linux 5.11 */
-
-        for (int fd = 3; fd < limit; ++fd)
+    if (syscall(SYS_close_range, 3, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) != 0 && close_listed_on_exec() != 0)
+        for (int fd = 3; fd < DESCRIPTORS_MOST; ++fd)
             (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-    }
     (void)fcntl(keep, F_SETFD, 0);
     (void)fcntl(keep, F_SETFL, fcntl(keep, F_GETFL) & ~O_NONBLOCK); /* programs expect a descriptor that blocks */
 }
@@ -478,6 +509,7 @@ __attribute__((noreturn)) static void run_program(struct launch *launch, const s
 
     if (clear_handler != NULL)
         clear_handler(clear_data);
+    close(launch->pair[0]); /* where the limit is reached there is room for one */
     close_on_exec_but(launch->pair[1]);
     reset_handlers();
     pthread_sigmask(SIG_SETMASK, mask, NULL);
@@ -629,7 +661,7 @@ static void end_now(struct worker *w)
  * Of a process that is gone, whose status the program's own way with SIGCHLD has taken, there is no descriptor. In its place stands what
  * is ready at once and for ever, as that would be. The number may be another process's by then.
  */
-static int settle(struct worker *w, struct launch *launch, pid_t pid)
+static int settle(struct worker *w, struct launch *launch, pid_t pid, char reason[ENGINE_REASON_MAX])
 {
     int gone;
 
@@ -639,6 +671,7 @@ static int settle(struct worker *w, struct launch *launch, pid_t pid)
         w->pidfd = eventfd(1, EFD_CLOEXEC);
     if (w->pidfd < 0) {
         lock_release(lock);
+        snprintf(reason, ENGINE_REASON_MAX, "its process cannot be watched (%s): %s", gone ? "eventfd" : "pidfd_open", strerror(errno));
         if (!gone)
             kill_and_reap(w, pid);
         return -1;
@@ -688,7 +721,7 @@ static int try_to_start(struct worker *w, mln_event_t *ev, char reason[ENGINE_RE
         errno = engine_withheld();
         pid = -1;
     }
-    settled = pid > 0 ? settle(w, &launch, pid) : -1;
+    settled = pid > 0 ? settle(w, &launch, pid, reason) : -1;
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     if (settled != 0) {
         abandon(&launch);

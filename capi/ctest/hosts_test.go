@@ -38,6 +38,8 @@ func TestHosts(t *testing.T) {
 		{"without room for the library in a file", []string{"room"}, groupRefused, unusable + " that may be executed and opened through /proc: " +
 			"File too large (see ulimit -f)"},
 		{"without proc", []string{"proc"}, groupRefused, unusable},
+		{"with the proc of another pid namespace", []string{"own-proc"}, 0, ""},
+		{"with other files in the place of proc", []string{"true-proc"}, groupRefused, unusable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -115,8 +115,11 @@ func releaseThreads(pid int) (ended bool) {
 }
 
 // threads returns the numbers of the threads of a process, the first one first, and whether these are all: of a process that has very many
-// only some are looked at, which must not take long.
+// only some are looked at, which must not take long. There are none where /proc is of another pid namespace.
 func threads(pid int) (tids []string, all bool) {
+	if procLevel() != 0 {
+		return nil, false
+	}
 	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, false
@@ -142,7 +145,11 @@ func WhyHeld(pid int, err error) error {
 	case nil:
 		return errors.New("it was sent SIGKILL, and has not ended")
 	case errTraced:
-		return errors.New("it has ended, and process " + strconv.Itoa(Tracer(pid)) + " traces it; end that process")
+		by := "another process"
+		if tracer := Tracer(pid); tracer != 0 {
+			by = "process " + strconv.Itoa(tracer)
+		}
+		return errors.New("it has ended, and " + by + " traces it; end that process")
 	}
 	return &refusal{"the kernel does not let it be waited for", err}
 }
@@ -179,23 +186,41 @@ func Send(pidfd int, signal syscall.Signal) error {
 }
 
 // pidOf returns the number of the process behind pidfd: a negative one if there is none any more, 0 if it cannot be found out.
-func pidOf(pidfd int) int { return numberIn("/proc/self/fdinfo/"+strconv.Itoa(pidfd), "Pid") }
+func pidOf(pidfd int) int {
+	info := "/proc/self/fdinfo/" + strconv.Itoa(pidfd)
+	numbers := numbersIn(info, "NSpid")
+	if numbers[0] == 0 { // before Linux 5.5
+		numbers = numbersIn(info, "Pid")
+	}
+	if level := procLevel(); level < len(numbers) {
+		return numbers[level]
+	}
+	return min(numbers[0], 0)
+}
 
 // Tracer returns the pid of the process that traces a thread of another one; 0 if there is none, or if it cannot be found out.
 func Tracer(pid int) int {
 	tids, _ := threads(pid)
 	for _, tid := range tids {
-		if thread := numberIn("/proc/"+tid+"/status", "TracerPid"); thread != 0 {
-			return numberIn("/proc/"+strconv.Itoa(thread)+"/status", "Tgid")
+		if thread := numbersIn("/proc/"+tid+"/status", "TracerPid")[0]; thread != 0 {
+			return numbersIn("/proc/"+strconv.Itoa(thread)+"/status", "Tgid")[0]
 		}
 	}
 	return 0
 }
 
-// numberIn returns a number that a file of /proc has under a name, as entryIn does; 0 if it has none.
-func numberIn(path, name string) int {
-	number, _ := strconv.Atoi(entryIn(path, name))
-	return number
+// procLevel returns by how many levels the pid namespace of this process is below that of /proc, which is another one in some containers:
+// there, a process has a number in each, from that of /proc inward, and the first is none that a call here could be given.
+func procLevel() int { return len(numbersIn("/proc/self/status", "NSpid")) - 1 }
+
+// numbersIn returns the numbers that a file of /proc has under a name, as entryIn does; 0 if it has none.
+func numbersIn(path, name string) []int {
+	var numbers []int
+	for field := range strings.SplitSeq(entryIn(path, name), "\t") {
+		number, _ := strconv.Atoi(field)
+		numbers = append(numbers, number)
+	}
+	return numbers
 }
 
 // entryIn returns what a file of /proc has under a name, in a line near its beginning but not the first.

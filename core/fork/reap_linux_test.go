@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
@@ -53,6 +54,13 @@ func TestMain(m *testing.M) {
 		os.Exit(ignoreChildren())
 	case "refused":
 		os.Exit(reapRefused())
+	case "tracer":
+		pid, _ := strconv.Atoi(argument)
+		if tracer := Tracer(pid); tracer != 0 {
+			fmt.Printf("process %d traces one that is not in this namespace\n", tracer)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	fmt.Println("unknown role:", role)
 	os.Exit(1)
@@ -216,17 +224,24 @@ func TestReapRunning(t *testing.T) {
 	}
 }
 
-// A child that another process traces has ended, and stays until that one lets go.
-func TestReapTraced(t *testing.T) {
-	limit(t)
-	pid, pidfd := child(t, "wait")
-	tracer, tracerfd := child(t, fmt.Sprint("trace ", pid))
+// trace has another process trace a child.
+func trace(t *testing.T, pid int) (tracer, tracerfd int) {
+	t.Helper()
+	tracer, tracerfd = child(t, fmt.Sprint("trace ", pid))
 	for Tracer(pid) != tracer {
 		if _, ended, err := Reap(tracerfd); ended || err != nil {
 			t.Fatalf("the tracer has ended: %t, %v", ended, err)
 		}
 		time.Sleep(time.Millisecond)
 	}
+	return tracer, tracerfd
+}
+
+// A child that another process traces has ended, and stays until that one lets go.
+func TestReapTraced(t *testing.T) {
+	limit(t)
+	pid, pidfd := child(t, "wait")
+	tracer, tracerfd := trace(t, pid)
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -424,6 +439,58 @@ func TestWhereCallsOfPidfdsAreRefused(t *testing.T) {
 	_, pidfd := child(t, "refused")
 	if got, want := reap(t, pidfd), (Status{Known: true}); got != want {
 		t.Errorf("the helper process %v; what it prints says why", got)
+	}
+}
+
+// Where /proc is of another pid namespace than this process its numbers are not those of this process's children, or of who traces them.
+func TestWhereProcIsOfAnotherNamespace(t *testing.T) {
+	limit(t)
+	pid, _ := child(t, "wait")
+	trace(t, pid)
+	for _, c := range []struct{ name, role string }{
+		{"calls are refused", "refused"},
+		{"another process is traced there", fmt.Sprint("tracer ", pid)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			helper := exec.Command("/proc/self/exe")
+			helper.Env = append(os.Environ(), roleVariable+"="+c.role)
+			helper.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
+			switch output, err := helper.CombinedOutput(); {
+			case errors.Is(err, unix.EPERM):
+				t.Skip("this account may not make a pid namespace")
+			case err != nil:
+				t.Errorf("%v\n%s", err, output)
+			}
+		})
+	}
+}
+
+// A program may have its children begin a pid namespace, in which they have other numbers than here.
+func TestNumberOfAChildInANamespaceOfItsOwn(t *testing.T) {
+	limit(t)
+	pidfd := -1
+	sleeper := exec.Command("/proc/self/exe")
+	sleeper.Env = append(os.Environ(), roleVariable+"=wait")
+	sleeper.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID, PidFD: &pidfd}
+	input, err := sleeper.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sleeper.Start(); errors.Is(err, unix.EPERM) {
+		t.Skip("this account may not make a pid namespace")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
+	if got := pidOf(pidfd); got != sleeper.Process.Pid {
+		t.Errorf("it has the number %d, want %d", got, sleeper.Process.Pid)
+	}
+	_ = input.Close()
+	if err := sleeper.Wait(); err != nil {
+		t.Error(err)
+	}
+	if got := pidOf(pidfd); got >= 0 {
+		t.Errorf("it has the number %d after its end", got)
 	}
 }
 

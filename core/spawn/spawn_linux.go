@@ -166,6 +166,11 @@ func start(spec *Spec, channel int) (Process, error) {
 	for _, fd := range given {
 		files = append(files, uintptr(fd))
 	}
+	if spec.Path != "" {
+		if files, err = withoutOthers(files); err != nil {
+			return Process{}, err
+		}
+	}
 	pidfd := -1
 	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{
 		Dir:   spec.Dir,
@@ -247,6 +252,22 @@ func descriptor(fd int) uintptr {
 		return ^uintptr(0)
 	}
 	return uintptr(fd)
+}
+
+// withoutOthers adds to the files of a new process that it gets none of those that this one was given itself, which are not close-on-exec.
+// Without /proc they cannot be found.
+func withoutOthers(files []uintptr) ([]uintptr, error) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("spawn: cannot list the descriptors that a program is not to have: %w", err)
+	}
+	for _, entry := range entries {
+		fd, _ := strconv.Atoi(entry.Name())
+		for fd >= len(files) && descriptor(fd) == uintptr(fd) {
+			files = append(files, ^uintptr(0))
+		}
+	}
+	return files, nil
 }
 
 // executable returns a path of the file that this process runs. The plain path is preferred as long as it leads there,

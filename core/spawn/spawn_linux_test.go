@@ -111,6 +111,29 @@ func TestStartAndInherit(t *testing.T) {
 	}
 }
 
+// What this process was given by whoever started it is not for programs of other files.
+func TestStartGivesAnotherProgramNothingElse(t *testing.T) {
+	given, err := unix.FcntlInt(1, unix.F_DUPFD, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(given)
+	p, err := Start(Spec{Path: "/bin/sh", Args: []string{"-c", fmt.Sprintf("for fd in 1 $0; do test -e /proc/self/fd/$fd || exit 1; done; "+
+		"test ! -e /proc/self/fd/%d", given)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(p.Channel)
+	defer unix.Close(p.PIDFD)
+	wait(t, p.PIDFD)
+	if status, ended, err := fork.Reap(p.PIDFD); err != nil || !ended || status != (fork.Status{Known: true}) {
+		t.Errorf("Reap returned %v, %t, %v; want exit status 0", status, ended, err)
+	}
+	if descriptor(given) != uintptr(given) {
+		t.Error("it is not this process's any more")
+	}
+}
+
 // openSockets returns the sockets that this process has, by inode. In a worker, the channel goes by that name.
 func openSockets() map[string]bool {
 	inodes := make(map[string]bool)

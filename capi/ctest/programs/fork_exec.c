@@ -1,5 +1,6 @@
 /*
- * Exec'ed workers: what reaches the program, what becomes of it when it ends, and that its arguments survive a reload.
+ * Exec'ed workers: what reaches the program, also where the kernel closes descriptors one by one, what becomes of it when it ends, and
+ * that its arguments survive a reload.
  * deadline: 60s
  */
 #include "scratch.h"
@@ -7,6 +8,9 @@
 #include "mln_framework.h"
 #include "mln_log.h"
 #include "processes.h"
+#include "refuse.h"
+
+#include <sys/resource.h>
 
 enum { HELLO = 3000, QUIT, ALIEN };
 
@@ -245,6 +249,7 @@ static void greeted(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void
 
 static mln_event_t *start(char **log)
 {
+    struct rlimit limit;
     mln_event_t *ev;
 
     CHECK_INT(readlink("/proc/self/exe", self_path, sizeof self_path - 1) > 0, 1);
@@ -254,6 +259,10 @@ static mln_event_t *start(char **log)
     /* Descriptors of the program, without close-on-exec: they must not reach others. */
     for (int i = 0; i < 5; ++i)
         CHECK(dup(STDIN_FILENO) >= 0);
+    CHECK_INT(dup2(STDIN_FILENO, 500), 500);
+    CHECK_INT(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = 256; /* lowered afterwards */
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &limit), 0);
     CHECK(signal(SIGUSR1, SIG_DFL) != SIG_ERR);
     CHECK(mln_ipc_handler_register(HELLO, greeted, NULL, NULL, NULL) != NULL);
     CHECK_INT(mln_fork_prepare(), 0);
@@ -305,6 +314,19 @@ static int run_default(void)
     scratch_expect_part(log, "exited with status 7");
     free(log);
     return 0;
+}
+
+/* As Linux before 5.11. */
+static int run_on_old_kernel(void)
+{
+    refuse(SYS_close_range, EINVAL);
+    return run_default();
+}
+
+static int run_without_list(void)
+{
+    refuse_with(SYS_openat, O_RDONLY | O_DIRECTORY | O_CLOEXEC, ENOENT);
+    return run_on_old_kernel();
 }
 
 static int starts(const char *log)
@@ -370,24 +392,29 @@ static int run_configured(void)
     return 0;
 }
 
+static const struct part {
+    const char *name;
+    int (*run)(void);
+} parts[] = {
+    {"supervised", run_supervised},
+    {"default", run_default},
+    {"old kernel", run_on_old_kernel},
+    {"old kernel, without /proc", run_without_list},
+    {"bad path", run_bad_path},
+    {"configured", run_configured},
+};
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "program") == 0)
         return run_program(argc, argv);
-    if (argc == 1) {
-        /* A shell ignores these for what it runs in the background, and that is passed on. */
+    if (argc == 1) /* A shell ignores these for what it runs in the background, and that is passed on. */
         CHECK(signal(SIGINT, SIG_DFL) != SIG_ERR && signal(SIGQUIT, SIG_DFL) != SIG_ERR && signal(SIGHUP, SIG_DFL) != SIG_ERR);
-        run_self("supervised");
-        run_self("default");
-        run_self("bad path");
-        run_self("configured");
-        return 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
+        if (argc == 1)
+            run_self(parts[i].name);
+        else if (strcmp(argv[1], parts[i].name) == 0)
+            return parts[i].run();
     }
-    if (strcmp(argv[1], "supervised") == 0)
-        return run_supervised();
-    if (strcmp(argv[1], "default") == 0)
-        return run_default();
-    if (strcmp(argv[1], "bad path") == 0)
-        return run_bad_path();
-    return run_configured();
+    return 0;
 }

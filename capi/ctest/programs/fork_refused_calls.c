@@ -135,7 +135,7 @@ static void refused_pidfd(void)
     } else {
         puts("note: a process may not trace another one here; that is not tried");
     }
-    expect_logged("cannot fork a worker: Too many open files");
+    expect_logged("cannot fork a worker: its process cannot be watched (pidfd_open): Too many open files");
     close(life[1]);
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         ; /* it, and its tracer */
@@ -173,7 +173,7 @@ static void refused_eventfd(void)
     refuse(SYS_eventfd2, EMFILE);
     catch_log();
     expect_no_fork(ev, EMFILE);
-    expect_logged("cannot fork a worker: Too many open files");
+    expect_logged("cannot fork a worker: its process cannot be watched (eventfd): Too many open files");
     mln_event_free(ev);
 }
 

@@ -3,11 +3,12 @@
  *
  * The program runs itself: with a known word as a user would, and with "serve" as the running program.
  */
-#include "check.h"
+#include "processes.h"
 #include "refuse.h"
 
 #include <limits.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -266,6 +267,30 @@ static void the_running_program_gets_the_signals(void)
     scratch_expect_part(out, "is not running");
 }
 
+/* There, the numbers of this namespace are other processes'. */
+static void also_where_proc_is_of_another_pid_namespace(void)
+{
+    enum { CANNOT = 77 };
+    pid_t maker = fork(), first;
+    int status;
+
+    CHECK(maker >= 0);
+    if (maker == 0) { /* one thread only, which the kernel asks for */
+        if (unshare(CLONE_NEWPID) != 0)
+            _exit(CANNOT);
+        CHECK((first = fork()) >= 0);
+        if (first == 0) {
+            the_running_program_gets_the_signals();
+            _exit(0);
+        }
+        _exit(await_status(first));
+    }
+    if ((status = await_status(maker)) == CANNOT)
+        puts("note: this account may not make a pid namespace; that is not tried");
+    else
+        CHECK_INT(status, 0);
+}
+
 /* The same program, but not the one that the file is of: a worker of another group, for instance. */
 static void a_number_proves_nothing(void)
 {
@@ -445,6 +470,7 @@ int main(int argc, char *argv[])
     damaged_pid_files_are_refused();
     other_programs_are_spared();
     the_running_program_gets_the_signals();
+    also_where_proc_is_of_another_pid_namespace();
     a_number_proves_nothing();
     a_second_one_leaves_the_file_alone();
     without_locks_the_program_has_to_do();

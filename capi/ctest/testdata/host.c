@@ -2,9 +2,10 @@
  * host.c - runs a program on a machine that lacks something: host LACK... -- PROGRAM [ARGUMENT...]
  *
  * A LACK is memfd (memory files are forbidden), old-memfd (the kernel knows none), seals (they cannot be sealed), network (who
- * connects, or wants a socket for the network, is killed), room (no file may have more than 1 MiB), proc (no /proc), or exec
- * (nothing on a file system for temporary files may be executed, except in the folders that KEEP names, separated by colons). The
- * last two need a mount namespace; without the permission for one the status is 77.
+ * connects, or wants a socket for the network, is killed), room (no file may have more than 1 MiB), own-proc (/proc is of another pid
+ * namespace than the program), proc (no /proc), true-proc (other files are where those of /proc should be), or exec (nothing on a file
+ * system for temporary files may be executed, except in the folders that KEEP names, separated by colons). The last four need
+ * namespaces; without the permission for them the status is 77.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +21,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { NOT_PERMITTED = 77 };
@@ -86,6 +89,34 @@ static void forbid_exec(void)
     }
 }
 
+/* Goes on as the first process of a pid namespace. */
+static void own_pids(void)
+{
+    pid_t first;
+    int status;
+
+    insist(unshare(CLONE_NEWPID), "unshare");
+    if ((first = fork()) == 0)
+        return;
+    insist(first < 0 || waitpid(first, &status, 0) < 0, "fork");
+    exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+/* Whatever descriptor is looked for, there is a file. */
+static void replace_proc(void)
+{
+    enum { FILES = 300 };
+    char path[64];
+
+    insist(mount("none", "/proc", "tmpfs", 0, NULL), "mount /proc");
+    insist(mkdir("/proc/self", 0755), "/proc/self");
+    insist(mkdir("/proc/self/fd", 0755), "/proc/self/fd");
+    for (int i = 0; i < FILES; ++i) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", i);
+        insist(close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644)), path);
+    }
+}
+
 int main(int argc, char **argv)
 {
     int i;
@@ -101,6 +132,11 @@ int main(int argc, char **argv)
             kill_for_network();
         } else if (strcmp(argv[i], "room") == 0) {
             insist(setrlimit(RLIMIT_FSIZE, &(struct rlimit){1 << 20, 1 << 20}), "RLIMIT_FSIZE");
+        } else if (strcmp(argv[i], "own-proc") == 0) {
+            own_pids();
+        } else if (strcmp(argv[i], "true-proc") == 0) {
+            own_mounts();
+            replace_proc();
         } else if (strcmp(argv[i], "proc") == 0) {
             own_mounts();
             insist(umount2("/proc", MNT_DETACH), "umount /proc");
