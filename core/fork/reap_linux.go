@@ -93,8 +93,8 @@ func reapByNumber(pidfd int, refusal unix.Errno) (status Status, ended bool, err
 	}
 }
 
-// releaseThreads waits for the threads of a process that have ended and that this process traces. It reports whether the process has ended
-// but for being reaped, as far as can be seen.
+// releaseThreads waits for the threads of a process, other than the first, that have ended and that this process traces. It reports whether
+// the process has ended but for being reaped, as far as can be seen.
 func releaseThreads(pid int) (ended bool) {
 	for released := true; released; {
 		released = false
@@ -103,8 +103,11 @@ func releaseThreads(pid int) (ended bool) {
 			if !strings.HasPrefix(entryIn("/proc/"+tid+"/status", "State"), "Z") {
 				return false
 			}
-			// __WCLONE means no ordinary child, if some other process should have come to have the number.
+			// The first thread has the status of the process. __WCLONE means no ordinary child, if one should have come to have the number.
 			number, _ := strconv.Atoi(tid)
+			if number == pid {
+				continue
+			}
 			if n, err := unix.Wait4(number, nil, unix.WNOHANG|unix.WCLONE, nil); err == nil && n == number {
 				released = true
 			}

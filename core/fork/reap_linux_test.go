@@ -293,6 +293,29 @@ func TestReapWithTracedThread(t *testing.T) {
 	}
 }
 
+// A child that this process traces as a whole is reaped like any other: nothing takes its status before.
+func TestReapOfAChildThatThisProcessTraces(t *testing.T) {
+	limit(t)
+	runtime.LockOSThread() // which is the tracer
+	defer runtime.UnlockOSThread()
+	pid, pidfd := child(t, "wait")
+	if err := unix.PtraceSeize(pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := ended(pidfd); err != nil {
+		t.Fatal(err)
+	}
+	if !releaseThreads(pid) {
+		t.Error("it is not seen to have ended")
+	}
+	if got := reap(t, pidfd); got != (Status{Known: true, Signal: unix.SIGKILL}) {
+		t.Errorf("%+v, want SIGKILL", got)
+	}
+}
+
 // A child can make its parent the tracer of its threads. Reap waits for them.
 func TestReapOfWhatThisProcessTraces(t *testing.T) {
 	limit(t)
