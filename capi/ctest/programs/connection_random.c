@@ -658,7 +658,8 @@ static void transmit(struct end *e, mln_chain_t *chain)
 
     for (int i = 0; i < q->n; ++i)
         size += q->pieces[i].left;
-    if (is_blocking(e) && e->child == 0 && size + e->under_way.n > 1000) /* it would wait for ever */
+    /* It could wait for ever: to a tiny buffer a few bytes are many, if each comes with a call of its own. */
+    if (is_blocking(e) && e->child == 0 && (size > 1000 || e->under_way.n > 0))
         await_nothing(e);
     waits = is_blocking(e);
     at_once = sent_by_one_call(q);
@@ -737,12 +738,12 @@ static void append_pieces(void)
 
 /* ---- receiving ---- */
 
-/* Whether the last piece received has a file that more can be put into. */
+/* Whether the last piece received has a file of its own that more can be put into. */
 static int can_follow(const struct queue *q)
 {
     const mln_buf_t *b = q->n > 0 ? q->pieces[q->n - 1].node->buf : NULL;
 
-    return b != NULL && b->in_file && b->file != NULL && b->file->is_tmp;
+    return b != NULL && b->in_file && !b->temporary && b->shadow == NULL && b->file != NULL && b->file->is_tmp;
 }
 
 /* The piece before, in whose file the next one is. */
@@ -760,16 +761,17 @@ static void pass_on(struct piece *from, struct piece *to)
     from->file_charge = 0;
 }
 
-/* What came: the result is in how many pieces. */
-static int take_in(struct end *e, mln_u32_t flag)
+/* Receives, and takes in what came: *n is in how many pieces. */
+static int receive(struct end *e, mln_u32_t flag, int *n)
 {
     struct queue *q = &e->queues[M_C_RECV];
     struct bytes *expected = &e->source->under_way;
-    int in_file = flag != M_C_TYPE_MEMORY, shares_file = flag == (M_C_TYPE_FILE | M_C_TYPE_FOLLOW) && can_follow(q), n = 0;
+    int in_file = flag != M_C_TYPE_MEMORY, shares_file = flag == (M_C_TYPE_FILE | M_C_TYPE_FOLLOW) && can_follow(q);
+    int result = mln_tcp_conn_recv(&e->conn, flag);
     mln_chain_t *node = q->n > 0 ? q->pieces[q->n - 1].node->next : mln_tcp_conn_head(&e->conn, M_C_RECV);
     size_t done = 0;
 
-    for (; node != NULL; node = node->next, ++n) {
+    for (*n = 0; node != NULL; node = node->next, ++*n) {
         const mln_buf_t *b = node->buf;
         size_t size = (size_t)mln_buf_size(b);
         struct piece p = {.node = node, .size = size, .left = size};
@@ -786,14 +788,14 @@ static int take_in(struct end *e, mln_u32_t flag)
         shares_file = 1;
         push(q, &p);
     }
-    for (int i = q->n - n; i < q->n; ++i)
+    for (int i = q->n - *n; i < q->n; ++i)
         check_piece(&q->pieces[i]);
-    CHECK(n == 0 || q->pieces[q->n - 1].node->buf->shadow == NULL);
+    CHECK(*n == 0 || q->pieces[q->n - 1].node->buf->shadow == NULL);
     if (done > 0)
         memmove(expected->at, expected->at + done, expected->n - done);
     expected->n -= done;
     check_queues(e);
-    return n;
+    return result;
 }
 
 static mln_u32_t some_flag(void)
@@ -813,14 +815,14 @@ static void receive_pieces(void)
         return;
     CHECK_INT(mln_tcp_conn_recv(&e->conn, pick(2) ? 0 : M_C_TYPE_MEMORY | M_C_TYPE_FILE), M_C_ERROR);
     CHECK_INT(errno, EINVAL);
-    result = mln_tcp_conn_recv(&e->conn, flag);
+    errno = 0;
+    result = receive(e, flag, &n);
     if (e->conn.sockfd < 0) {
         CHECK_INT(result, M_C_ERROR);
         CHECK_INT(errno, EBADF);
     } else {
         CHECK_INT(result, M_C_NOTYET);
     }
-    n = take_in(e, flag);
     if (waits)
         CHECK_INT(n, 1);
     else if (e->child == 0)
@@ -1065,10 +1067,9 @@ static void hear_out(struct end *e)
     CHECK_INT(mln_tcp_conn_set_nonblock(&e->conn, e->child == 0), 0);
     CHECK_INT(shutdown(e->child == 0 ? other->conn.sockfd : e->conn.sockfd, SHUT_WR), 0);
     do {
-        mln_u32_t flag = some_flag();
+        int n;
 
-        result = mln_tcp_conn_recv(&e->conn, flag);
-        take_in(e, flag);
+        result = receive(e, some_flag(), &n);
         CHECK(result == M_C_CLOSED || (result == M_C_NOTYET && e->child != 0));
     } while (result != M_C_CLOSED);
     CHECK_INT(e->source->under_way.n, 0);

@@ -164,7 +164,7 @@ static int run_first(const char *mode)
     if (maker > 0)
         return await_status(maker);
     /* One thread only, which the kernel asks for. */
-    if (unshare(CLONE_NEWPID | CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+    if (unshare(CLONE_NEWPID | CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
         _exit(CANNOT);
     CHECK((first = fork()) >= 0);
     if (first == 0) {
