@@ -959,17 +959,17 @@ void worker_end_all(void)
 
     for (struct worker *w = workers; w != NULL; w = w->next)
         close_channel(w);
+    for (struct worker *w = workers; w != NULL; w = w->next)
+        w->refusal = w->pidfd < 0 || await_input(w->pidfd, deadline) ? 0 : kill_child(w->pid, w->pidfd);
+    deadline = milliseconds() + KILL_WAIT_MS;
     while (workers != NULL) {
         struct worker *w = workers;
+        int pidfd = w->pidfd;
 
-        if (w->pidfd >= 0) {
-            int pidfd = w->pidfd, refusal = await_input(pidfd, deadline) ? 0 : kill_child(w->pid, pidfd);
-
-            release(w, w->pid, pidfd, refusal, deadline + KILL_WAIT_MS);
-            drop_worker(w);
+        if (pidfd >= 0)
+            release(w, w->pid, pidfd, w->refusal, deadline);
+        drop_worker(w);
+        if (pidfd >= 0)
             close(pidfd); /* after the loop has forgotten it */
-        } else {
-            drop_worker(w);
-        }
     }
 }

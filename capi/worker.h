@@ -13,6 +13,7 @@ struct worker {
     int watched;         /* that loop knows of the process, or of its absence */
     pid_t pid;           /* 0: no process */
     int pidfd;           /* -1: no process */
+    int refusal;         /* why it could not be killed when all were to end, an errno; 0: it was, or had ended */
     enum proc_exec_type etype;
     enum proc_state_type stype;
     mln_s8ptr_t *args; /* of an exec'ed program */
