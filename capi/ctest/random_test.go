@@ -84,7 +84,10 @@ func (r randomRun) fails(t *testing.T) error {
 // shrink looks for a run of fewer kinds and with fewer steps that fails as well, for as long as that makes it smaller, and no longer
 // than the limit. Of each size it tries several runs with seeds of their own: what was left out has changed what comes after what.
 func (r randomRun) shrink(t *testing.T, limit time.Duration) (randomRun, error) {
-	const seeds = 5
+	const (
+		seeds  = 5 // at least
+		little = 200 * time.Millisecond
+	)
 	end := time.Now().Add(limit)
 	type size struct {
 		steps   int
@@ -95,7 +98,8 @@ func (r randomRun) shrink(t *testing.T, limit time.Duration) (randomRun, error) 
 	try := func(steps int, without uint32) bool {
 		smaller := r
 		smaller.steps, smaller.without = steps, without
-		for i := 0; i < seeds && !tried[size{steps, without}] && time.Now().Before(end); i++ {
+		begin := time.Now()
+		for i := 0; (i < seeds || time.Since(begin) < little) && !tried[size{steps, without}] && time.Now().Before(end); i++ {
 			if err := smaller.fails(t); err != nil {
 				r, last = smaller, err
 				return true

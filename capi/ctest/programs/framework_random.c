@@ -1447,7 +1447,7 @@ static int may_be_said(const char *line)
         {plan->wrong != NULL, plan->wrong != NULL ? plan->wrong->message : ""},
         {shared->refusals.begun > 0, "this library has no thread mode"},
         {shared->lines.begun > 0, "this line is from the test"},
-        {shared->seconds > 0, "melon.pid stays with process"},
+        {shared->seconds > 0 || shared->nested > 1, "melon.pid stays with process"},
         {shared->seconds > 0 && plan->daemon, "melon.pid is held by process"},
         {shared->broken, "melon.conf:1:"},
         {shared->broken, "the configuration is not reloaded: the old one stays in force"},
