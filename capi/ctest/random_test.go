@@ -181,31 +181,41 @@ func TestRandomCallsNoticesWorkers(t *testing.T) {
 	}
 }
 
-// TestRandomCallsShrink plants a fault that takes two kinds of steps, as setting a timer and taking it back, and asserts that a run
+// withFault is a run that finds the fault that can be planted in the program.
+func (r randomRun) withFault(t *testing.T) randomRun {
+	t.Helper()
+	r.planted = r.program.fault
+	for tries := 1; r.fails(t) == nil; tries++ {
+		if tries == 20 {
+			t.Fatalf("%d runs like %v pass", tries, r)
+		}
+		r.seed = rand.Uint64()
+	}
+	return r
+}
+
+// TestRandomCallsFindFaults asserts that each program finds a fault that takes two kinds of steps.
+func TestRandomCallsFindFaults(t *testing.T) {
+	eachRandomProgram(t, func(t *testing.T, r randomRun) { r.withFault(t) })
+}
+
+// TestRandomCallsShrink plants a fault that takes two kinds of steps, setting a timer and taking it back, and asserts that a run
 // with nothing else is found, and that its seed finds the fault again.
 func TestRandomCallsShrink(t *testing.T) {
-	eachRandomProgram(t, func(t *testing.T, r randomRun) {
-		const most = 12 // steps
-		r.planted = r.program.fault
-		for tries := 1; r.fails(t) == nil; tries++ {
-			if tries == 20 {
-				t.Fatalf("%d runs like %v pass", tries, r)
-			}
-			r.seed = rand.Uint64()
+	t.Parallel()
+	const most = 12 // steps
+	smaller, err := randomCalls.run(t).withFault(t).shrink(t, 2*time.Minute)
+	if kinds := randomCalls.kinds - bits.OnesCount32(smaller.without); err == nil || kinds > 2 || smaller.steps > most {
+		t.Fatalf("the smallest run found, %v, has %d kinds of steps; 2, and at most %d steps, are expected: %v",
+			smaller, kinds, most, err)
+	}
+	t.Logf("%v", smaller)
+	for range 10 {
+		if smaller.fails(t) != nil {
+			return
 		}
-		smaller, err := r.shrink(t, 2*time.Minute)
-		if kinds := r.program.kinds - bits.OnesCount32(smaller.without); err == nil || kinds > 2 || smaller.steps > most {
-			t.Fatalf("the smallest run found, %v, has %d kinds of steps; 2, and at most %d steps, are expected: %v",
-				smaller, kinds, most, err)
-		}
-		t.Logf("%v", smaller)
-		for range 10 {
-			if smaller.fails(t) != nil {
-				return
-			}
-		}
-		t.Errorf("%v failed once, and not in 10 further runs: %v", smaller, err)
-	})
+	}
+	t.Errorf("%v failed once, and not in 10 further runs: %v", smaller, err)
 }
 
 // TestRandomCallsKinds asserts that the table knows every kind of step that each program does.
