@@ -14,6 +14,7 @@
 #include "gothread.h"
 #include "log.h"
 #include "standard.h"
+#include "trusted.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -186,10 +187,7 @@ static off_t file_offset(const void *address)
 /* Whether the descriptor still is the image: programs that become daemons close what they do not know. */
 static int intact(const struct image *image)
 {
-    struct stat status;
-
-    return image->fd >= 0 && fstat(image->fd, &status) == 0 && status.st_dev == image->device &&
-           status.st_ino == image->inode;
+    return image->fd >= 0 && trusted_is_file(image->fd, image->device, image->inode);
 }
 
 static void discard(struct image *image)

@@ -47,9 +47,7 @@ bool log_pid_file_is_ours(void)
 
 void log_pid_file_drop(void)
 {
-    struct stat status;
-
-    if (held.fd >= 0 && fstat(held.fd, &status) == 0 && is_held(&status))
+    if (held.fd >= 0 && trusted_is_file(held.fd, held.device, held.inode))
         close(held.fd);
     held.fd = -1;
 }

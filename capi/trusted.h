@@ -4,6 +4,7 @@
 #ifndef TRUSTED_H
 #define TRUSTED_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /*
@@ -14,5 +15,8 @@
 int trusted_open(const char *path, int flags, mode_t mode);
 int trusted_mkdir(const char *path, mode_t mode);
 int trusted_unlink(const char *path);
+
+/* Whether a descriptor is of this file; the program may have closed it, and use the number itself. */
+bool trusted_is_file(int fd, dev_t device, ino_t inode);
 
 #endif
