@@ -54,8 +54,9 @@ static struct copy *_Atomic spare; /* what a child can start, if not NULL */
 
 static int forked; /* this process was made by fork, and has an engine of its own or tries to get one */
 
-/* Of Go's package runtime/cgo. It is not there yet when cgo links this package to look at it. */
+/* Of Go's package runtime/cgo. They are not there yet when cgo links this package to look at it. */
 extern cross_to_go *x_crosscall2_ptr __attribute__((weak));
+extern uintptr_t _cgo_wait_runtime_init_done(void) __attribute__((weak));
 
 struct copy_orders engine_orders = {.memory.end_thread = &x_crosscall2_ptr};
 
@@ -98,9 +99,15 @@ __attribute__((constructor(101))) static void before_runtime(int argc, char **ar
 
 static int start(void);
 
-/* Runs after it: objects of cgo stand behind Go's own in the link order. */
+/*
+ * Runs after it: objects of cgo stand behind Go's own in the link order. The runtime starts in a thread of its own and reads files
+ * of the system meanwhile. The program gets to run when it has closed them: it may count on the lowest free number, as in putting
+ * the null device in the place of a standard descriptor, and may fork.
+ */
 __attribute__((constructor)) static void after_runtime(void)
 {
+    if (!engine_orders.second)
+        (void)_cgo_wait_runtime_init_done();
     pthread_sigmask(SIG_SETMASK, &program_mask, NULL);
     if (!engine_orders.second)
         (void)start(); /* engine() reports a failure, if there ever is a need for one */

@@ -1,6 +1,7 @@
 /*
  * Standard input, output and error are closed when the program starts, and again later: none of the library's descriptors takes their
  * place, whatever it opens next, or what is printed would go to a worker. Nor has a worker or a program one of the library's there.
+ * Before the program asks for anything, the library opens nothing at all there, as its runtime would that starts.
  * env: GOGC=1
  */
 #include "ipc.h"
@@ -23,6 +24,13 @@ static const char *standard(void)
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
         snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", fd > 0 ? " " : "", descriptor_name(fd));
     return text;
+}
+
+static void check_untouched(void)
+{
+    for (int i = 0; i < 10000; ++i)
+        for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+            CHECK(fcntl(fd, F_GETFD) < 0);
 }
 
 static void close_standard(void)
@@ -96,6 +104,7 @@ static int run_closed(void)
     mln_event_t *ev;
 
     CHECK((stderr = fdopen(REPORT_FD, "w")) != NULL && setvbuf(stderr, NULL, _IONBF, 0) == 0);
+    check_untouched();
     scratch_make();
     snprintf(text, sizeof text, "log_path \"%s/log\";", scratch_dir);
     CHECK_INT(scratch_conf(text), 0);
