@@ -275,7 +275,7 @@ static void on_alarm(int signo)
     (void)signo;
 }
 
-static int run_supervised(void)
+static void run_supervised(void)
 {
     mln_u32_t n;
     char *log;
@@ -293,10 +293,9 @@ static int run_supervised(void)
     scratch_expect_part(log, "exited with status 5");
     scratch_expect_part(log, "killed by signal 9");
     free(log);
-    return 0;
 }
 
-static int run_default(void)
+static void run_default(void)
 {
     mln_u32_t n;
     char *log;
@@ -313,20 +312,19 @@ static int run_default(void)
     CHECK_INT(child_count(), 0);
     scratch_expect_part(log, "exited with status 7");
     free(log);
-    return 0;
 }
 
 /* As Linux before 5.11. */
-static int run_on_old_kernel(void)
+static void run_on_old_kernel(void)
 {
     refuse(SYS_close_range, EINVAL);
-    return run_default();
+    run_default();
 }
 
-static int run_without_list(void)
+static void run_without_list(void)
 {
     refuse_with(SYS_openat, O_RDONLY | O_DIRECTORY | O_CLOEXEC, ENOENT);
-    return run_on_old_kernel();
+    run_on_old_kernel();
 }
 
 static int starts(const char *log)
@@ -340,7 +338,7 @@ static int starts(const char *log)
     return n;
 }
 
-static int run_bad_path(void)
+static void run_bad_path(void)
 {
     mln_u32_t n;
     char *log;
@@ -370,10 +368,9 @@ static int run_bad_path(void)
     CHECK(starts(log) - before >= 3);
     CHECK(starts(log) - before <= 6);
     free(log);
-    return 0;
 }
 
-static int run_configured(void)
+static void run_configured(void)
 {
     char text[2500], *log;
     mln_event_t *ev = start(&log);
@@ -389,13 +386,9 @@ static int run_configured(void)
     CHECK_INT(hellos, 3);
     CHECK_INT(worker_count(ev), 1);
     free(log);
-    return 0;
 }
 
-static const struct part {
-    const char *name;
-    int (*run)(void);
-} parts[] = {
+static const struct part parts[] = {
     {"supervised", run_supervised},
     {"default", run_default},
     {"old kernel", run_on_old_kernel},
@@ -410,11 +403,5 @@ int main(int argc, char **argv)
         return run_program(argc, argv);
     if (argc == 1) /* A shell ignores these for what it runs in the background, and that is passed on. */
         CHECK(signal(SIGINT, SIG_DFL) != SIG_ERR && signal(SIGQUIT, SIG_DFL) != SIG_ERR && signal(SIGHUP, SIG_DFL) != SIG_ERR);
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
-        if (argc == 1)
-            run_self(parts[i].name);
-        else if (strcmp(argv[1], parts[i].name) == 0)
-            return parts[i].run();
-    }
-    return 0;
+    return run_parts(argc, argv, parts, sizeof parts / sizeof *parts);
 }

@@ -310,10 +310,7 @@ static void daemon_with_workers(void)
     pass();
 }
 
-static const struct part {
-    const char *name;
-    void (*run)(void);
-} parts[] = {
+static const struct part parts[] = {
     {"fork before use", fork_before_use},     {"fork after use", fork_after_use},
     {"fork with workers", fork_with_workers}, {"worker sees end", worker_sees_end},
     {"child of worker", child_of_worker},     {"daemon before use", daemon_before_use},

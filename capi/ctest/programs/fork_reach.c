@@ -123,11 +123,10 @@ int main(int argc, char **argv)
         return told() < 0 ? 1 : 0;
     if (getenv("GOGC") == NULL) { /* read by the runtime when it starts */
         CHECK_INT(setenv("GOGC", "1", 1), 0);
-        mln_event_free(mln_event_new()); /* that of this image has started, and closed what it reads then */
         CHECK_INT(execv("/proc/self/exe", argv), 0);
     }
     for (int fd = 3; fd < 256; ++fd)
-        given[fd] = is_given(fd);
+        given[fd] = *descriptor_name(fd) != '\0';
     variable_makes_no_worker();
     handle(COUNTED, on_counted, NULL);
     ev = become_master();

@@ -359,10 +359,7 @@ static void refused_inheritance(void)
     mln_event_free(ev);
 }
 
-static const struct part {
-    const char *name;
-    void (*run)(void);
-} parts[] = {
+static const struct part parts[] = {
     {"shutdown", refused_shutdown},
     {"pidfd_open", refused_pidfd},
     {"eventfd", refused_eventfd},
@@ -377,11 +374,5 @@ static const struct part {
 
 int main(int argc, char **argv)
 {
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
-        if (argc == 1)
-            run_self(parts[i].name);
-        else if (strcmp(argv[1], parts[i].name) == 0)
-            parts[i].run();
-    }
-    return 0;
+    return run_parts(argc, argv, parts, sizeof parts / sizeof *parts);
 }

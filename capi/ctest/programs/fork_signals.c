@@ -368,10 +368,7 @@ static void fault(void)
     CHECK(!"the end of a worker by a fault was not noticed");
 }
 
-static const struct part {
-    const char *name;
-    void (*run)(void);
-} parts[] = {
+static const struct part parts[] = {
     {"SIGCHLD ignored", sigchld_ignored}, {"SIGCHLD default", sigchld_default},
     {"SIGCHLD handled", sigchld_handled}, {"SIGCHLD without zombies", sigchld_without_zombies},
     {"early ends", early_ends_reaped},    {"children of the program", children_of_the_program},
@@ -382,17 +379,10 @@ static const struct part {
 
 int main(int argc, char **argv)
 {
-    if (argc == 1) {
-        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; ++i)
-            run_self(parts[i].name);
-        return 0;
+    if (argc > 1) {
+        scratch_make();
+        log_path = strdup(scratch_path("stderr"));
+        scratch_catch_stderr(log_path);
     }
-    scratch_make();
-    log_path = strdup(scratch_path("stderr"));
-    scratch_catch_stderr(log_path);
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; ++i)
-        if (strcmp(argv[1], parts[i].name) == 0)
-            parts[i].run();
-    free(log_path);
-    return 0;
+    return run_parts(argc, argv, parts, sizeof parts / sizeof *parts);
 }

@@ -185,7 +185,7 @@ static void bad_number(void) { refuse_today("framework \"multiprocess\"; worker_
 static void bad_type(void) { refuse_today("framework \"multiprocess\"; worker_proc \"2\";"); }
 static void bad_count(void) { refuse_today("framework \"multiprocess\"; worker_proc 2 3;"); }
 
-static const struct part {
+static const struct {
     const char *name;
     void (*run)(void);
     const char *key; /* of a refusal: ends with status 1 and a message with this key */

@@ -1096,7 +1096,7 @@ static int live(int argc, char **argv)
     CHECK((plan->seed_era ? mln_conf_set_hook : mln_conf_hook_set)(on_reload, &level) != NULL);
     (plan->seed_era ? mln_set_resource_clear_handler : mln_fork_resource_clear_handler_set)(on_born, &level);
     for (int fd = 0; fd < 256; ++fd)
-        descriptors += is_given(fd) && strncmp(descriptor_name(fd), "anon_inode:", 11) != 0; /* which the runtime may open at any time */
+        descriptors += *descriptor_name(fd) != '\0' && strncmp(descriptor_name(fd), "anon_inode:", 11) != 0; /* which the runtime may open at any time */
     for (int groups = 1 + plan->again; groups > 0; --groups) {
         atomic_fetch_add(&shared->groups, 1);
         atomic_fetch_add(&shared->due, plan->workers + plan->staying + plan->brief);

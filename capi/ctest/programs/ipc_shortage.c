@@ -165,10 +165,7 @@ static int peer(const char *role, int fd)
 
 int main(int argc, char **argv)
 {
-    static const struct part {
-        const char *name;
-        void (*run)(void);
-    } parts[] = {
+    static const struct part parts[] = {
         {"receive in the master", receive_in_master},
         {"receive last words", receive_last_words},
         {"send in the master", send_in_master},
@@ -177,11 +174,5 @@ int main(int argc, char **argv)
 
     if (argc == 3)
         return peer(argv[1], atoi(argv[2]));
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; ++i) {
-        if (argc == 1)
-            run_self(parts[i].name);
-        else if (strcmp(argv[1], parts[i].name) == 0)
-            parts[i].run();
-    }
-    return 0;
+    return run_parts(argc, argv, parts, sizeof parts / sizeof *parts);
 }

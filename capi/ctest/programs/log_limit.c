@@ -166,10 +166,7 @@ static void executed(void)
     CHECK(now.sa_handler == SIG_DFL);
 }
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} parts[] = {
+static const struct part parts[] = {
     {"in any program", in_any_program},
     {"beside an engine", beside_an_engine},
     {"with all signals blocked", with_all_signals_blocked},
@@ -181,11 +178,5 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        if (argc == 1)
-            run_self(parts[i].name);
-        else if (strcmp(argv[1], parts[i].name) == 0)
-            parts[i].run();
-    }
-    return 0;
+    return run_parts(argc, argv, parts, sizeof parts / sizeof *parts);
 }

@@ -50,6 +50,27 @@ CHECK_UNUSED static inline void run_self(const char *mode)
     CHECK_INT(status, 0);
 }
 
+/* A part of a test program that has to begin in a process without any history. */
+struct part {
+    const char *name;
+    void (*run)(void);
+};
+
+/* For main: runs every part, each in a process of its own, or in such a process the one that is asked for. Returns 0. */
+CHECK_UNUSED static inline int run_parts(int argc, char **argv, const struct part *parts, size_t n)
+{
+    for (size_t i = 0; i < n; ++i) {
+        if (argc == 1)
+            run_self(parts[i].name);
+        else if (strcmp(argv[1], parts[i].name) == 0) {
+            parts[i].run();
+            return 0;
+        }
+    }
+    CHECK(argc == 1);
+    return 0;
+}
+
 /* What a descriptor is, as the kernel names it; "" if it is not open. Valid until the next call. */
 CHECK_UNUSED static inline const char *descriptor_name(int fd)
 {
@@ -61,14 +82,6 @@ CHECK_UNUSED static inline const char *descriptor_name(int fd)
     n = readlink(path, name, sizeof name - 1);
     name[n > 0 ? n : 0] = '\0';
     return name;
-}
-
-/* At the beginning of a program: whether a descriptor comes from whoever started it. The Go runtime reads some files at this time. */
-CHECK_UNUSED static inline int is_given(int fd)
-{
-    const char *name = descriptor_name(fd);
-
-    return *name != '\0' && strncmp(name, "/sys/", 5) != 0 && strncmp(name, "/proc/", 6) != 0;
 }
 
 /* Sleeps so long, whatever signals arrive. */
