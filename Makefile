@@ -92,12 +92,13 @@ check: $(BUILD)/include/.stamp tools ## Check what needs no run: go vet, gofmt, 
 	$(BUILD)/tools/mlnipc check $(generate_args)
 
 # The Go tests of the C surface have a Go process compile and run C programs, which Go's test cache cannot see: -count=1.
+# Most of them wait most of the time: more at a time than there are processors.
 test: all check ## Run all checks and tests: Go (core under the race detector) and C, each under a deadline.
 	$(note_cxx)
 	$(if $(shell command -v python3),,@echo 'note: there is no python3; the worker in Python is left out of the tests')
 	$(if $(wildcard /usr/lib/*/libjemalloc.so.2),,@echo 'note: there is no libjemalloc.so.2; another allocator is left out of the tests')
 	$(GO) test -count=1 -race -timeout 5m ./core/...
-	$(cgo_env) MLN_LIBDIR=$(abspath $(BUILD))/lib $(GO) test -count=1 -timeout 12m \
+	$(cgo_env) MLN_LIBDIR=$(abspath $(BUILD))/lib $(GO) test -count=1 -timeout 12m -parallel 4 \
 	    $$($(GO) list ./... | grep -v '^melon/core\(/\|$$\)')
 
 ctest = $(cgo_env) MLN_LIBDIR=$(abspath $(BUILD))/lib $(GO) test -count=1 -timeout 0 ./capi/ctest -run
