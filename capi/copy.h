@@ -21,7 +21,7 @@ struct copy {
 struct copy_orders {
     int second;                      /* it is one, and not what the program is linked with */
     gothread_creator *create_thread; /* what the first copy has found */
-    void (*no_thread)(int);          /* the first copy's: tells why there is none, by errno */
+    int (*no_thread)(int);           /* the first copy's: tells why there is none, by errno; for how many ms to try it again */
     uint32_t polls;                  /* its Go runtime has opened its poller; see poller.c; atomic */
     struct monitor monitor;          /* of its Go runtime */
     struct gomemory memory;          /* likewise */

@@ -32,7 +32,7 @@ enum step_kind {
     STEP_FRAMES,   /* `count` messages of the channel `target` (mln_fork_t *) are in `frames` */
     STEP_WRITABLE, /* the channel `target` takes bytes again */
     STEP_CLOSED,   /* the channel `target` is at its end; `text`, if not empty, says what its peer did wrong */
-    STEP_EXITED,   /* the process of `target` (struct worker *) is gone and reaped; `text` says how; if `again`, another
+    STEP_EXITED,   /* the process of `target` (struct worker *) is gone and reaped; `text` says how, `count` by what signal; if `again`, another
                       is started after `delay` */
     STEP_START,    /* start a process for `target` (struct worker *) now */
     STEP_DRAIN,    /* ask `target` (struct worker *) to end: it gets what is queued for it, then the end of its channel */
@@ -235,6 +235,9 @@ uint64_t engine_generation(void);
  */
 enum { ENGINE_REASON_MAX = 384 };
 int engine_prepare_fork(char reason[ENGINE_REASON_MAX]);
+
+/* A worker may have ended since it got no thread: the next fork is prepared only where there is room for those of another. */
+void engine_doubt_threads(void);
 
 /* Loads that copy now, if it can be had, and not at the first fork: the loader may be busy by then. */
 void engine_expect_forks(void);

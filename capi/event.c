@@ -465,7 +465,7 @@ static void perform(mln_event_t *ev, uint64_t generation)
         channel_closed(ev, (mln_fork_t *)step->target, step->text);
         break;
     case STEP_EXITED:
-        worker_exited((struct worker *)step->target, step->text, step->again, step->delay);
+        worker_exited((struct worker *)step->target, step->text, (int)step->count, step->again, step->delay);
         break;
     case STEP_START:
         worker_start_again(ev, (struct worker *)step->target);

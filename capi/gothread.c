@@ -52,7 +52,7 @@ enum monitor_rest { AWAKE, TO_REST, RESTING };
 
 static gothread_creator *create;
 static int threads; /* that were made; atomic */
-static int told;    /* that one could not be made; atomic */
+static int64_t patient_until; /* by milliseconds(), while none can be made; 0: they can; atomic */
 
 /* ---- the monitor ---- */
 
@@ -204,7 +204,27 @@ static void *begin(void *data)
     return b.function(b.argument);
 }
 
-/* What the runtime calls: this library makes no other threads. Not visible outside of it. */
+static int64_t milliseconds(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A thread could not be made: whether to try it again, after a while. */
+static int is_patient(int error_number)
+{
+    int64_t until = __atomic_load_n(&patient_until, __ATOMIC_RELAXED);
+
+    if (until == 0) {
+        until = milliseconds() + engine_orders.no_thread(error_number);
+        __atomic_store_n(&patient_until, until, __ATOMIC_RELAXED);
+    }
+    return error_number == EAGAIN && milliseconds() < until;
+}
+
+/* What the runtime calls. Not visible outside of this library. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*function)(void *), void *argument)
 {
     int number = __atomic_add_fetch(&threads, 1, __ATOMIC_RELAXED), error_number;
@@ -215,10 +235,37 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
     b->number = number;
     b->function = function;
     b->argument = argument;
-    if ((error_number = create(thread, attributes, begin, b)) != 0) {
+    while ((error_number = create(thread, attributes, begin, b)) != 0 && is_patient(error_number))
+        (void)nanosleep(&(struct timespec){0, 10000000}, NULL);
+    if (error_number != 0)
         __atomic_store_n(&b->taken, 0, __ATOMIC_RELEASE);
-        if (__atomic_exchange_n(&told, 1, __ATOMIC_RELAXED) == 0)
-            engine_orders.no_thread(error_number);
-    }
+    else
+        __atomic_store_n(&patient_until, 0, __ATOMIC_RELAXED);
+    return error_number;
+}
+
+static void *stay(void *as_long_as)
+{
+    pthread_mutex_lock(as_long_as);
+    pthread_mutex_unlock(as_long_as);
+    return NULL;
+}
+
+int gothread_try(int n)
+{
+    pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t made[GOTHREAD_TRIED_MAX];
+    sigset_t all, mask;
+    int count = 0, error_number = 0;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    pthread_mutex_lock(&held);
+    while (count < n && (error_number = create(&made[count], NULL, stay, &held)) == 0)
+        ++count;
+    pthread_mutex_unlock(&held);
+    for (int i = 0; i < count; ++i)
+        (void)pthread_join(made[i], NULL);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
     return error_number;
 }

@@ -19,6 +19,10 @@ void gothread_prepare(gothread_creator *known);
 /* What makes them. */
 gothread_creator *gothread_create(void);
 
+/* Whether so many, GOTHREAD_TRIED_MAX at most, could be made beside those that there are: 0, or why not, an errno. */
+enum { GOTHREAD_TRIED_MAX = 8 };
+int gothread_try(int n);
+
 /* The thread by which a runtime watches over its others. */
 struct monitor {
     int thread;    /* 0: not known; atomic */

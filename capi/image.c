@@ -52,6 +52,8 @@ static struct copy current;        /* whose table is in `table` */
 static struct copy loaded;         /* where `spare` points */
 static struct copy *_Atomic spare; /* what a child can start, if not NULL */
 
+static atomic_int threads_doubted; /* a worker may have ended for want of one */
+
 static int forked; /* this process was made by fork, and has an engine of its own or tries to get one */
 
 /* Of Go's package runtime/cgo. They are not there yet when cgo links this package to look at it. */
@@ -71,11 +73,17 @@ static void note_dispositions(void)
         (void)sigaction(signo, NULL, &original[signo]);
 }
 
-/* In the log, where somebody looks: what the runtime says of it goes to standard error. */
-static void no_thread(int error_number)
+/*
+ * In the log, where somebody looks: what the runtime says of it goes to standard error. A master waits longer than its workers,
+ * which need as many threads each: those that get none end, and it lives.
+ */
+static int no_thread(int error_number)
 {
+    int is_master = atomic_load(&spare) != NULL;
+
     log_line(error, "no thread can be started: %s (see ulimit -u and -v, and the limits of the control group); this process tries it "
-             "again for a moment, and aborts then", strerror(error_number));
+             "again for %s, and aborts then", strerror(error_number), is_master ? "ten seconds" : "a moment");
+    return is_master ? 10000 : 0;
 }
 
 /*
@@ -371,6 +379,27 @@ void engine_expect_forks(void)
         (void)load_spare_once(reason);
 }
 
+void engine_doubt_threads(void)
+{
+    atomic_store(&threads_doubted, 1);
+}
+
+/* The threads of a worker, with its first, soon after its engine has started: as many as were seen. */
+enum { WORKER_THREADS = 6 };
+
+/*
+ * Trying costs as much as a fork: it is done where a worker has aborted, as a runtime does that gets no thread. Its successor would
+ * else do the same, and the next one, for as long as there is no room.
+ */
+static int lacks_threads(void)
+{
+    int error_number = atomic_load(&threads_doubted) ? gothread_try(WORKER_THREADS) : 0;
+
+    if (error_number == 0)
+        atomic_store(&threads_doubted, 0);
+    return error_number;
+}
+
 int engine_prepare_fork(char reason[ENGINE_REASON_MAX])
 {
     char no_copy[COPY_REASON_MAX];
@@ -382,6 +411,9 @@ int engine_prepare_fork(char reason[ENGINE_REASON_MAX])
     } else if (load_spare_once(no_copy) != 0) {
         saved = errno;
         snprintf(reason, ENGINE_REASON_MAX, "it needs a copy of libmln.so of its own: %s", no_copy);
+    } else if ((saved = lacks_threads()) != 0) {
+        snprintf(reason, ENGINE_REASON_MAX, "it needs %d threads, for which there is no room (see ulimit -u and -v, and the limits of the "
+                 "control group): %s", WORKER_THREADS, strerror(saved));
     } else {
         void *space = mmap(NULL, RUNTIME_RESERVES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 

@@ -938,8 +938,10 @@ void mln_fork_socketpair_close_handler(mln_event_t *ev, mln_fork_t *f, int fd)
     mln_socketpair_close_handler(ev, f, fd);
 }
 
-void worker_exited(struct worker *w, const char *how, int again, int64_t delay)
+void worker_exited(struct worker *w, const char *how, int signo, int again, int64_t delay)
 {
+    if (signo == SIGABRT)
+        engine_doubt_threads();
     if (!again)
         log_line(report, "worker %ld (%s) %s", (long)w->pid, name_of(w), how);
     else if (delay == 0)

@@ -243,6 +243,7 @@ func (l *loop) tell(order *fork.Order, w *worker) bool {
 			}
 		}
 		l.say(order.Status.String())
+		l.step.count = C.uint32_t(order.Status.Signal)
 		return l.stepFor(C.STEP_EXITED, w)
 	case fork.Unready:
 		l.say("is not ready after " + l.supervisor.Policy().StartTimeout.String() + " (worker_start_timeout); it is sent SIGABRT")

@@ -25,7 +25,7 @@ struct worker {
 int worker_watch(struct worker *w, mln_event_t *ev);
 
 /* Steps of the dispatch loop; see enum step_kind. */
-void worker_exited(struct worker *w, const char *how, int again, int64_t delay);
+void worker_exited(struct worker *w, const char *how, int signo, int again, int64_t delay);
 void worker_start_again(mln_event_t *ev, struct worker *w);
 void worker_drain(mln_event_t *ev, struct worker *w);
 void worker_tell(const struct worker *w, const char *what);
