@@ -242,8 +242,9 @@ func (ch *channel) handOut() bool {
 	return true
 }
 
-// read reads once. It reports whether that made a step.
+// read reads once. It reports whether that made a step. What it reads may end inside of a message, whose rest is not to be taken for one.
 func (ch *channel) read() bool {
+	ch.loop.takeBack(ch.fd)
 	ch.keep()
 	space := ch.inbox.Space()
 	ch.pin()
