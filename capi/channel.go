@@ -261,9 +261,6 @@ func (ch *channel) read() bool {
 		}
 		return false
 	case errno == nil:
-		if n := ch.inbox.Buffered(); n > 0 {
-			ch.broken = errors.New("it ends inside of a message, of which " + strconv.Itoa(n) + " bytes have come")
-		}
 	case errno == unix.EAGAIN:
 		return false
 	case errno == unix.ENOMEM || errno == unix.ENOBUFS: // what is there stays there
@@ -387,6 +384,9 @@ func (ch *channel) pending() bool {
 
 // close says that the channel is at its end. The C side detaches it.
 func (ch *channel) close() {
+	if n := ch.inbox.Buffered(); n > 0 && ch.broken == nil {
+		ch.broken = errors.New("it ends inside of a message, of which " + strconv.Itoa(n) + " bytes have come")
+	}
 	step := ch.loop.step
 	step.kind, step.target = C.STEP_CLOSED, C.uintptr_t(ch.c)
 	ch.loop.say("")
