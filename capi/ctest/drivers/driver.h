@@ -32,13 +32,22 @@ static int next_request(void)
     return read_exactly(request, size);
 }
 
-static const void *take(size_t n)
+CHECK_UNUSED static const void *take(size_t n)
 {
     const char *taken = at;
 
     CHECK((size_t)(request + size - at) >= n);
     at += n;
     return taken;
+}
+
+CHECK_UNUSED static void write_file(const char *path, const char *bytes, size_t n)
+{
+    FILE *file = fopen(path, "w");
+
+    CHECK(file != NULL);
+    CHECK_INT(fwrite(bytes, 1, n, file), n);
+    CHECK_INT(fclose(file), 0);
 }
 
 static void forget_printed(void)

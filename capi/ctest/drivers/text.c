@@ -144,15 +144,6 @@ static char *conf_file(void)
     return path;
 }
 
-static void write_file(const char *path, const char *bytes, size_t n)
-{
-    FILE *file = fopen(path, "w");
-
-    CHECK(file != NULL);
-    CHECK_INT(fwrite(bytes, 1, n, file), n);
-    CHECK_INT(fclose(file), 0);
-}
-
 /* No number names a process here: a test must not find one to signal. */
 static void hide_processes(void)
 {
