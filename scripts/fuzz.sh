@@ -27,8 +27,13 @@ fuzz() {
 
 # The tests of capi are those of the C library, which they drive as programs: MLN_LIBDIR says where it is.
 found=0
-for package in $("$go" list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./core/... ./cmd/... ./capi/ctest); do
-    for test in $("$go" test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+packages=$("$go" list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./core/... ./cmd/... ./capi/ctest)
+for package in $packages; do
+    list=$("$go" test -list '^Fuzz' "$package") || {
+        echo "fuzz.sh: the fuzz tests of $package cannot be found" >&2
+        exit 1
+    }
+    for test in $(echo "$list" | grep '^Fuzz' || true); do
         echo "$package $test: $time"
         found=$((found + 1))
         fuzz "$package" "$test"
