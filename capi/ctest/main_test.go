@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -142,10 +143,14 @@ func compile(target string, sources []string, flags ...string) error {
 	return runTool(compileLimit, compiler, append(args, flags...)...)
 }
 
-// buildGo builds a program of testdata that is written in Go.
-func buildGo(target, program string) error {
-	return runTool(buildLimit, "env", "-C", root, "CGO_ENABLED=0", setting("GO", "go"), "build", "-o", target,
-		"./capi/ctest/testdata/"+program)
+// buildGo builds a program of testdata that is written in Go, without cgo where nothing needs it.
+func buildGo(target, program string, flags ...string) error {
+	cgo := "CGO_ENABLED=0"
+	if slices.Contains(flags, "-race") {
+		cgo = "CGO_ENABLED=1"
+	}
+	args := append([]string{"-C", root, cgo, setting("GO", "go"), "build", "-o", target}, flags...)
+	return runTool(buildLimit, "env", append(args, "./capi/ctest/testdata/"+program)...)
 }
 
 // libraryFlags are the flags that compile and link a program against the headers of the sources and the built library.

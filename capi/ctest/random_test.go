@@ -20,6 +20,7 @@ type randomProgram struct {
 	kinds int
 	fault string
 	inGo  bool
+	flags []string // it is built with, in Go
 }
 
 var randomPrograms = []*randomProgram{
@@ -32,6 +33,7 @@ var (
 	randomUtilities   = randomProgram{name: "utilities_random", steps: 1000, kinds: 22, fault: "keep"}
 	randomConnections = randomProgram{name: "connection_random", steps: 1000, kinds: 11, fault: "keep"}
 	randomGroup       = randomProgram{name: "randomgroup", steps: 300, kinds: 22, fault: "twice", inGo: true}
+	randomGroupRaces  = randomProgram{name: "randomgroup", steps: 150, kinds: 22, fault: "race", inGo: true, flags: []string{"-race"}}
 )
 
 // source is the file that has the directives.
@@ -44,7 +46,7 @@ func (p *randomProgram) source() string {
 
 func (p *randomProgram) build(path string) error {
 	if p.inGo {
-		return buildGo(path, p.name)
+		return buildGo(path, p.name, p.flags...)
 	}
 	build, err := buildOnce()
 	if err != nil {
@@ -160,14 +162,31 @@ func eachRandomProgram(t *testing.T, test func(t *testing.T, r randomRun)) {
 	}
 }
 
-// TestRandomCalls has each program do what the API allows at random, for ten seconds.
+// goOn checks one run after the other, for ten seconds.
+func (r randomRun) goOn(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && !t.Failed(); {
+		r.seed = rand.Uint64()
+		r.check(t)
+	}
+}
+
+// TestRandomCalls has each program do what the API allows at random.
 func TestRandomCalls(t *testing.T) {
-	eachRandomProgram(t, func(t *testing.T, r randomRun) {
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && !t.Failed(); {
-			r.seed = rand.Uint64()
-			r.check(t)
-		}
-	})
+	eachRandomProgram(t, func(t *testing.T, r randomRun) { r.goOn(t) })
+}
+
+// TestRandomCallsRace has the race detector look at the program in Go, which it does not look at elsewhere: it takes several times as long.
+// It has to find a race that is planted.
+func TestRandomCallsRace(t *testing.T) {
+	t.Parallel()
+	r := randomGroupRaces.run(t)
+	r.planted = r.program.fault
+	if err := r.fails(t); err == nil || !strings.Contains(err.Error(), "WARNING: DATA RACE") {
+		t.Errorf("a race is planted, and the error is %v", err)
+	}
+	r.planted = ""
+	r.goOn(t)
 }
 
 // TestRandomCallsNoticesWorkers asserts that a worker that dies fails a run by its death, and not by what is missing much later.

@@ -5,9 +5,11 @@
 //
 // The arguments are a seed, how many steps the master makes (a worker makes a quarter), and a mask of the kinds of steps to leave out;
 // all have defaults, and the seed is printed. Processes and goroutines are not in step with each other, so a seed repeats what they try,
-// not when. A fourth argument names a fault to plant, so that finding it can be tested.
+// not when. A fourth argument names a fault to plant, so that finding it can be tested. Under the race detector a process ends at its first
+// race, and one that has none need not wait at its end for others to report theirs.
 //
 // deadline: 60s
+// env: GORACE=halt_on_error=1 atexit_sleep_ms=0
 package main
 
 import (
@@ -56,6 +58,9 @@ var (
 	planted string
 	program = slices.Contains(os.Args, "program")
 )
+
+// unguarded is what all goroutines of a process write to where a race is planted.
+var unguarded int
 
 // wrong is for what must not be.
 func wrong(format string, args ...any) {

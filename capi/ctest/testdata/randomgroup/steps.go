@@ -161,6 +161,9 @@ func (p *process) send(a *actor, do func(to core.Peer, m message) error) {
 		if err == nil && planted == "twice" && a.looked {
 			_ = do(to, m)
 		}
+		if planted == "race" {
+			unguarded++
+		}
 		return err
 	})
 }
