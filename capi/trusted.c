@@ -44,6 +44,17 @@ static void close_quietly(int fd)
     errno = cause;
 }
 
+/* A file system that a signal interrupts while it opens, as one over the network may be, is asked again. */
+static int open_at(int folder, const char *name, int flags, mode_t mode)
+{
+    int fd;
+
+    do {
+        fd = openat(folder, name, flags, mode);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 /* Puts another folder in the place of the present one; -1 if there is none. */
 static int enter(struct place *place, int folder)
 {
@@ -100,7 +111,7 @@ static enum step take_step(struct place *place, char path[PATH_MAX], const char 
 {
     struct stat status;
     enum step step = *rest == '\0' ? LAST : FOLDER;
-    int found = openat(place->folder, place->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int found = open_at(place->folder, place->name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 
     if (found < 0)
         return step == LAST && errno == ENOENT ? LAST : FAILED;
@@ -109,7 +120,7 @@ static enum step take_step(struct place *place, char path[PATH_MAX], const char 
     } else if (S_ISLNK(status.st_mode) && is_kernels(found)) {
         place->flags = 0;
         close(found);
-        if ((found = openat(place->folder, place->name, O_PATH | O_CLOEXEC)) < 0)
+        if ((found = open_at(place->folder, place->name, O_PATH | O_CLOEXEC, 0)) < 0)
             return FAILED;
     } else if (S_ISLNK(status.st_mode)) {
         step = expand(found, &status, path, rest) < 0 ? FAILED : LINK;
@@ -123,7 +134,7 @@ static enum step take_step(struct place *place, char path[PATH_MAX], const char 
 
 static int start(struct place *place, const char *path)
 {
-    return enter(place, open(*path == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    return enter(place, open_at(AT_FDCWD, *path == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
 }
 
 /* Finds where a path ends, what the last component leads to if `follow` is true. 0, or -1 with errno. */
@@ -173,7 +184,7 @@ int trusted_open(const char *path, int flags, mode_t mode)
 
     if (find(path, (flags & O_NOFOLLOW) == 0, &place) < 0)
         return -1;
-    int fd = openat(place.folder, place.name, flags | place.flags, mode);
+    int fd = open_at(place.folder, place.name, flags | place.flags, mode);
     if (fd >= 0 && place.folder >= 0 && fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && file.st_nlink > 1
         && fstat(place.folder, &folder) == 0 && !is_trusted(&folder)) {
         close(fd);
