@@ -129,11 +129,20 @@ func (l *Loop[T]) open() (err error) {
 func (l *Loop[T]) addSpecial(epoll int) error {
 	for _, special := range [...]struct{ fd, data int }{{l.wake, wakeData}, {l.timer, timerData}} {
 		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(special.data)}
-		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, special.fd, &event); err != nil {
+		if err := control(epoll, unix.EPOLL_CTL_ADD, special.fd, &event); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// control is epoll_ctl, which is not to be given up for a signal: what is not watched then would be waited for in vain.
+func control(epoll, operation, fd int, event *unix.EpollEvent) error {
+	for {
+		if err := unix.EpollCtl(epoll, operation, fd, event); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // exorcise gets rid of ghosts: the kernel goes on reporting a descriptor that was closed without Clear for as long as another one of this
@@ -155,7 +164,7 @@ func (l *Loop[T]) exorcise() {
 		}
 		event := d.event(d.kernel)
 		// One that is not open, or now is what epoll cannot watch, was closed without Clear, too: nothing can be reported for it.
-		err := unix.EpollCtl(fresh, unix.EPOLL_CTL_ADD, d.fd, &event)
+		err := control(fresh, unix.EPOLL_CTL_ADD, d.fd, &event)
 		if err != nil && err != unix.EBADF && err != unix.EPERM {
 			return
 		}
@@ -425,16 +434,16 @@ func (l *Loop[T]) tell(d *descriptor[T], mask uint32) error {
 	var err error
 	switch {
 	case mask == 0:
-		err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, d.fd, nil)
+		err = control(l.epoll, unix.EPOLL_CTL_DEL, d.fd, nil)
 	case d.kernel == 0:
-		err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, d.fd, &event)
+		err = control(l.epoll, unix.EPOLL_CTL_ADD, d.fd, &event)
 		if errors.Is(err, unix.EEXIST) {
-			err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, d.fd, &event)
+			err = control(l.epoll, unix.EPOLL_CTL_MOD, d.fd, &event)
 		}
 	default:
-		err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, d.fd, &event)
+		err = control(l.epoll, unix.EPOLL_CTL_MOD, d.fd, &event)
 		if errors.Is(err, unix.ENOENT) { // closed without Clear, and the number was used again
-			err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, d.fd, &event)
+			err = control(l.epoll, unix.EPOLL_CTL_ADD, d.fd, &event)
 		}
 	}
 	if errors.Is(err, unix.EPERM) && mask != 0 && !d.pollable {
