@@ -712,14 +712,14 @@ static void write_channel(mln_event_t *ev, mln_fork_t *f)
         f->priv->tail = NULL;
     lock_release(lock);
     /* Said without the lock: a logger of the program's own may send. */
-    if (result == M_C_ERROR && error_number != EPIPE && error_number != ECONNRESET)
+    if (result == M_C_ERROR && half_closed(f->conn.sockfd))
+        give_up(f, error_number);
+    else if (result == M_C_ERROR && error_number != EPIPE && error_number != ECONNRESET)
         log_line(error, "%zu bytes for process %ld cannot be sent: %s", lost, (long)f->pid, strerror(error_number));
     if (tells)
         log_line(error, "nothing can be sent to process %ld, which is tried again: %s", (long)f->pid, strerror(error_number));
     if (result == M_C_NOTYET && !waits && go != NULL)
         log_line(error, "cannot wait for process %ld to take more; the next message will try again", (long)f->pid);
-    if (result == M_C_ERROR && half_closed(f->conn.sockfd))
-        give_up(f, error_number);
     if (result != M_C_NOTYET && finishing)
         end_stream(ev, f, go);
 }
