@@ -145,6 +145,20 @@ static int claim(const char *path, struct stat *status, pid_t *holder)
     return fd;
 }
 
+/* The text is all that is in the file then. What a signal interrupts, as it may on a file system over the network, is done again. */
+static int write_anew(int fd, const char *text, size_t n)
+{
+    ssize_t written;
+
+    while (ftruncate(fd, 0) < 0)
+        if (errno != EINTR)
+            return -1;
+    do {
+        written = write(fd, text, n);
+    } while (written < 0 && errno == EINTR);
+    return written == (ssize_t)n ? 0 : -1;
+}
+
 int log_pid_file_take(const char *path, const char *instead_of, pid_t *holder)
 {
     char text[24];
@@ -156,7 +170,7 @@ int log_pid_file_take(const char *path, const char *instead_of, pid_t *holder)
     int fd = claim(path, &status, holder);
     if (fd < 0 && errno == EBUSY)
         return 1;
-    if (fd < 0 || ftruncate(fd, 0) < 0 || write(fd, text, (size_t)n) != n) {
+    if (fd < 0 || write_anew(fd, text, (size_t)n) < 0) {
         log_line(error, "log: cannot write the process id into %s: %s", path,
                  errno == EMLINK ? "it is not a regular file with a single name" : log_why(errno));
         if (fd >= 0)
