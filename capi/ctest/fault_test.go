@@ -46,9 +46,6 @@ type refusal struct {
 	// fatal are the words of the C library, its loader and the runtime of Go when they cannot go on without this call, by design and
 	// not to be helped from here. A process, also the master, may end with them.
 	fatal string
-	// runtime is how many descriptors the runtime of Go may leave open when this call fails while it starts: it opens two files of
-	// the control group, and keeps the first if it does not get the second.
-	runtime int
 	// kept is how many mappings stay because it is this call that would have unmapped them.
 	kept int
 	// stubborn has the executed program neither end when it is asked to nor upon SIGTERM, since this call is made only then.
@@ -90,8 +87,8 @@ var refusalsInC = []refusal{
 	{call: "memfd_create", errno: syscall.EPERM, in: []phase{start}},
 	{call: "sendfile", errno: syscall.EIO, in: []phase{start}},
 	{call: "pwrite", errno: syscall.ENOSPC, in: []phase{start}},
-	{call: "openat", errno: syscall.EMFILE, in: []phase{reload}, runtime: 1},
-	{call: "openat", errno: syscall.ENFILE, runtime: 1},
+	{call: "openat", errno: syscall.EMFILE, in: []phase{reload}},
+	{call: "openat", errno: syscall.ENFILE},
 	{call: "fstat", errno: syscall.ENOMEM},
 	{call: "fcntl", errno: syscall.EPERM, in: []phase{restart}},
 	{call: "ioctl", errno: syscall.EINVAL, in: []phase{restart}},
@@ -184,8 +181,8 @@ var refusalsInGo = []refusal{
 	{call: "memfd_create", errno: syscall.EPERM, in: []phase{start}},
 	{call: "pwrite", errno: syscall.EINTR, in: []phase{reload}},
 	{call: "pwrite", errno: syscall.ENOSPC, in: []phase{start, spawn, restart, reload}},
-	{call: "openat", errno: syscall.EMFILE, in: []phase{spawn}, runtime: 1},
-	{call: "openat", errno: syscall.ENFILE, runtime: 1},
+	{call: "openat", errno: syscall.EMFILE, in: []phase{spawn}},
+	{call: "openat", errno: syscall.ENFILE},
 	{call: "readlink", errno: syscall.EACCES, in: []phase{spawn}},
 	{call: "access", errno: syscall.EACCES, in: []phase{start, restart, reload}},
 	{call: "fstat", errno: syscall.ENOMEM, in: []phase{spawn}},
@@ -560,8 +557,7 @@ func (r *faultRun) judge(said bool) error {
 		return fmt.Errorf("something was tried again, and the log does not say %q: %+v", r.errno.Error(), *s)
 	case r.number == 0:
 		return nil
-	case s.descriptors > r.usual.descriptors+r.runtime, s.inWorker > r.usual.inWorker+r.runtime,
-		s.inProgram > r.usual.inProgram+r.runtime:
+	case s.descriptors > r.usual.descriptors, s.inWorker > r.usual.inWorker, s.inProgram > r.usual.inProgram:
 		return fmt.Errorf("more descriptors are open than without a fault: %+v, usually %+v", *s, r.usual)
 	case s.mappings > r.usual.mappings+mappingsMore, s.ofFiles > r.usual.ofFiles+r.kept:
 		return fmt.Errorf("there are more mappings than without a fault: %+v, usually %+v", *s, r.usual)

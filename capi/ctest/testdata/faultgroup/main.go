@@ -19,8 +19,10 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -105,13 +107,20 @@ func main() {
 
 // ---- in a worker ----
 
+// descriptors counts those of this process, without files of a control group: the runtime keeps one or two, or none.
 func descriptors() (n int) {
 	spare(func() {
-		entries, err := os.ReadDir("/proc/self/fd")
+		const folder = "/proc/self/fd"
+		entries, err := os.ReadDir(folder)
 		if err != nil {
 			wrong("%v", err)
 		}
-		n = len(entries) - 1 // ReadDir's own
+		for _, entry := range entries {
+			target, err := os.Readlink(filepath.Join(folder, entry.Name()))
+			if err == nil && !strings.HasPrefix(target, "/sys/fs/cgroup/") { // else it is ReadDir's own
+				n++
+			}
+		}
 	})
 	return n
 }
