@@ -21,6 +21,7 @@ struct held {
     int peers;     /* sockets and pidfds */
     int instances; /* of epoll */
     int wakers;    /* eventfds */
+    int timers;    /* timerfds */
 };
 
 static struct held look(void)
@@ -41,6 +42,7 @@ static struct held look(void)
         n.peers += strncmp(target, "socket:", 7) == 0 || strstr(target, "pidfd") != NULL;
         n.instances += strstr(target, "eventpoll") != NULL;
         n.wakers += strstr(target, "eventfd") != NULL;
+        n.timers += strstr(target, "timerfd") != NULL;
     }
     return n;
 }
@@ -63,6 +65,7 @@ static void on_counted(mln_event_t *ev, void *f, void *buf, mln_u32_t len, void 
     CHECK_INT(n.peers, 1);
     CHECK_INT(n.instances, 0); /* its engine is not started yet */
     CHECK_INT(n.wakers, 0);
+    CHECK_INT(n.timers, 0);
     if (++reports == WORKERS)
         mln_event_break_set(ev);
 }
@@ -135,6 +138,7 @@ int main(int argc, char **argv)
     mln_event_dispatch(ev);
     mln_event_break_reset(ev);
     CHECK_INT(look().wakers, 2);
+    CHECK_INT(look().timers, 1);
     for (int i = 0; i < WORKERS; ++i)
         start_worker(ev, count);
     dispatch(ev, count);
