@@ -18,6 +18,20 @@ CHECK_UNUSED static inline uint64_t random_number(uint64_t *state)
     return z ^ (z >> 31);
 }
 
+/*
+ * What this run of a test begins its random choices with. It is printed; SEED=number in the environment repeats a run, as far as its
+ * choices go.
+ */
+CHECK_UNUSED static inline uint64_t seed_of_run(void)
+{
+    const char *given = getenv("SEED");
+    uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
+
+    printf("SEED=%llu\n", (unsigned long long)seed);
+    fflush(stdout);
+    return seed;
+}
+
 /* Bytes that can be told from those of any other state. */
 CHECK_UNUSED static inline void fill(void *bytes, size_t size, uint64_t state)
 {

@@ -3,7 +3,7 @@
  * and before their loops run, arrives complete, once and in order.
  *
  * Both sides know the seed of each direction, and with it the type, size and content of every message that has to come.
- * The seed is printed; IPC_SEED=number in the environment repeats a run.
+ * The seed is printed; SEED=number in the environment repeats a run.
  *
  * deadline: 120s
  */
@@ -195,13 +195,10 @@ static void begin(mln_event_t *ev)
 
 int main(void)
 {
-    const char *given = getenv("IPC_SEED");
     int all_in = 0;
     mln_event_t *ev;
 
-    seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
-    printf("IPC_SEED=%llu\n", (unsigned long long)seed);
-    fflush(stdout);
+    seed = seed_of_run();
     for (mln_u32_t i = 0; i < TYPES; ++i)
         handle(FIRST + i, on_message, on_message);
     handle(LAST, on_last, on_last);
