@@ -1,17 +1,19 @@
 /*
- * Workers, forked and executed, that are killed or stopped and continued at random under traffic in both directions and reloads
- * come back, not too fast, no message of a life is lost or doubled before its end, nobody else ends, and the master has as many
- * descriptors, threads and mappings after the storm as before. It storms for 6 s, or STORM_S.
+ * Workers, forked and executed, that are killed or stopped and continued at random under traffic in both directions and reloads,
+ * also inside of a frame that is larger than what the kernel takes at a time, come back, not too fast, no message of a life is lost or
+ * doubled before its end, nobody else ends, and the master has as many descriptors, threads and mappings after the storm as before. It
+ * storms for 6 s, or STORM_S.
  * deadline: 300s
  */
-#include "check.h"
-#include "mln_fork.h"
+#include "ipc.h"
 #include "mln_framework.h"
 #include "processes.h"
 #include "scratch.h"
 
+#include <sys/socket.h>
+
 enum { FORKED = 5, PROGRAMS = 2, WORKERS = FORKED + PROGRAMS, STORM_S = 6, FIRST_MESSAGES = 20, QUIET_MESSAGES = 200, LIVES_MAX = 8192 };
-enum { NUMBERED = 3000, ECHOED, OWN, MESSAGE_INTS = 250 };
+enum { NUMBERED = 3000, ECHOED, OWN, USUAL_SIZE = 1000, LARGEST_SIZE = 200000, BUFFER_SIZE = 20000 };
 
 /* A life of a worker, as the master knows it. */
 struct life {
@@ -28,11 +30,39 @@ struct holding {
 
 static struct life lives[LIVES_MAX];
 static struct holding before, after;
-static int life_count, kills, stops, reloads;
+static int life_count, kills, kills_inside, stops, reloads;
 static enum { CALM_BEFORE, STORMY, CALM_AFTER } weather;
 static long long storm_s = STORM_S, storm_end, next_reload;
-static unsigned seed = 12345;
+static uint64_t whims; /* the state of all choices */
 static pid_t master;
+
+static unsigned pick(unsigned n)
+{
+    return (unsigned)(random_number(&whims) % n);
+}
+
+/* Of a numbered message; one of six is large. */
+static size_t size_of(unsigned number)
+{
+    uint64_t state = number, choice = random_number(&state);
+
+    return choice % 6 != 0 ? USUAL_SIZE : USUAL_SIZE + choice / 6 % (LARGEST_SIZE - USUAL_SIZE + 1);
+}
+
+/* What is in it, valid until the next call. */
+static unsigned char *message(unsigned number)
+{
+    static unsigned char bytes[LARGEST_SIZE];
+
+    fill(bytes, size_of(number), number);
+    return bytes;
+}
+
+static void check_message(const void *buf, mln_u32_t len, unsigned number)
+{
+    CHECK_INT(len, size_of(number));
+    CHECK(filled(buf, len, number));
+}
 
 static struct life *life_of(const mln_fork_t *f)
 {
@@ -43,32 +73,51 @@ static struct life *life_of(const mln_fork_t *f)
     return NULL;
 }
 
+/* Has the kernel take less at a time than there is in a large frame. */
+static void narrow(mln_tcp_conn_t *conn)
+{
+    int size = BUFFER_SIZE;
+
+    CHECK_INT(setsockopt(mln_tcp_conn_fd_get(conn), SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+}
+
 /* ---- in a worker ---- */
 
 static unsigned expected, own_number;
+
+static void say(mln_event_t *ev, mln_u32_t type, void *buf, mln_u32_t len)
+{
+    if (mln_ipc_worker_send_prepare(ev, type, buf, len) != 0)
+        CHECK_INT(errno, EPIPE); /* the master is gone */
+}
 
 static void send_own(mln_event_t *ev, void *data)
 {
     (void)data;
     for (int i = 0; i < 5; ++i, ++own_number)
-        CHECK_INT(mln_ipc_worker_send_prepare(ev, OWN, &own_number, sizeof own_number), 0);
+        say(ev, OWN, &own_number, sizeof own_number);
     CHECK(mln_event_timer_set(ev, 2, NULL, send_own) != NULL);
+}
+
+static void begin(mln_event_t *ev)
+{
+    narrow(mln_fork_master_connection_get());
+    send_own(ev, NULL);
 }
 
 static void in_worker(mln_event_t *ev)
 {
     CHECK(getpid() != master);
-    send_own(ev, NULL);
+    begin(ev);
 }
 
 static void numbered(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
 {
     (void)f_ptr;
     (void)udata;
-    CHECK_INT(len, 1000);
-    CHECK_INT(*(unsigned *)buf, expected);
+    check_message(buf, len, expected);
     ++expected;
-    CHECK_INT(mln_ipc_worker_send_prepare(ev, ECHOED, buf, len), 0);
+    say(ev, ECHOED, buf, len);
 }
 
 static int be_a_program(void)
@@ -78,7 +127,7 @@ static int be_a_program(void)
     CHECK(ev != NULL);
     CHECK_INT(mln_fork_worker_ipc_handler_set(NUMBERED, numbered, NULL), 0);
     mln_fork_worker_events_set(ev);
-    send_own(ev, NULL);
+    begin(ev);
     mln_event_dispatch(ev); /* until the master has no more work for it */
     return 1;
 }
@@ -129,8 +178,7 @@ static void echoed(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void 
     (void)ev;
     (void)udata;
     CHECK(life != NULL);
-    CHECK_INT(len, 1000);
-    CHECK_INT(*(unsigned *)buf, life->echoed);
+    check_message(buf, len, life->echoed);
     CHECK(++life->echoed <= life->sent);
 }
 
@@ -146,6 +194,7 @@ static void own(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **u
         life = &lives[life_count++];
         life->channel = f_ptr;
         life->pid = life->channel->pid;
+        narrow(&((mln_fork_t *)f_ptr)->conn);
     }
     CHECK_INT(*(unsigned *)buf, life->own);
     ++life->own;
@@ -154,15 +203,12 @@ static void own(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **u
 static int feed(mln_event_t *ev, mln_fork_t *f, void *data)
 {
     struct life *life = life_of(f);
-    unsigned message[MESSAGE_INTS];
 
     (void)data;
     if (life == NULL)
         return 0;
-    memset(message, 0, sizeof message);
     for (int i = 0; i < 3; ++i) {
-        message[0] = life->sent;
-        if (mln_ipc_master_send_prepare(ev, NUMBERED, message, sizeof message, f) != 0) {
+        if (mln_ipc_master_send_prepare(ev, NUMBERED, message(life->sent), (mln_u32_t)size_of(life->sent), f) != 0) {
             CHECK_INT(errno, EPIPE); /* it is dead, and its last messages are still to be read */
             CHECK(life->killed);
             return 0;
@@ -180,6 +226,21 @@ static int count(mln_event_t *ev, mln_fork_t *f, void *data)
     return 0;
 }
 
+/* Whether the first frame that has not all left the master is a large one, of which a part has. */
+static int is_inside_of_a_large_frame(mln_fork_t *f, const struct life *life)
+{
+    size_t left = bytes_to_send(&f->conn);
+
+    for (unsigned number = life->sent; left > 0;) {
+        size_t frame = 8 + size_of(--number);
+
+        if (left < frame)
+            return frame > 8 + USUAL_SIZE;
+        left -= frame;
+    }
+    return 0;
+}
+
 /* Kills one, or stops it; who is stopped already is continued or killed. */
 static int hit_one(mln_event_t *ev, mln_fork_t *f, void *data)
 {
@@ -191,9 +252,10 @@ static int hit_one(mln_event_t *ev, mln_fork_t *f, void *data)
         return 0;
     if (life == NULL || life->killed)
         return -1;
-    if (rand_r(&seed) % 2 == 0) {
+    if (pick(2) == 0) {
         life->killed = 1;
         ++kills;
+        kills_inside += is_inside_of_a_large_frame(f, life);
         CHECK_INT(kill(f->pid, SIGKILL), 0);
     } else {
         life->stopped = !life->stopped;
@@ -220,14 +282,14 @@ static void storm(mln_event_t *ev, void *data)
     CHECK(n <= WORKERS);
     look_at_weather(ev);
     if (weather == STORMY && n > 0) {
-        which = rand_r(&seed) % n;
+        which = pick((unsigned)n);
         CHECK_INT(mln_fork_iterate(ev, hit_one, &which), -1);
     }
     if (weather == STORMY && now_ms() >= next_reload) {
         next_reload = now_ms() + 40;
         CHECK_INT(raise(SIGUSR2), 0);
     }
-    CHECK(mln_event_timer_set(ev, (mln_u32_t)(rand_r(&seed) % 8), NULL, storm) != NULL);
+    CHECK(mln_event_timer_set(ev, pick(8), NULL, storm) != NULL);
 }
 
 static void in_master(mln_event_t *ev)
@@ -259,6 +321,7 @@ int main(int argc, char **argv)
         return be_a_program();
     if (getenv("STORM_S") != NULL)
         storm_s = atoi(getenv("STORM_S"));
+    whims = seed_of_run();
     master = getpid();
     scratch_make();
     snprintf(text, sizeof text, "framework \"multiprocess\"; worker_proc %d; log_level \"report\"; log_path \"%s/log\";\n"
@@ -278,7 +341,8 @@ int main(int argc, char **argv)
     CHECK_INT(life_count, kills + WORKERS); /* each that was killed has one successor */
     /* At once, after 0.1, 0.2, 0.4, 0.8, 1.6 s: a worker that never lives a second starts seven times in four seconds,
        and some live that long before they are hit. */
-    printf("%d killed, %d stopped and continued, %d reloads in %lld s\n", kills, stops, reloads, storm_s);
+    printf("%d killed, %d of them inside of a large frame, %d stopped and continued, %d reloads in %lld s\n", kills, kills_inside, stops,
+           reloads, storm_s);
     printf("before: %d descriptors, %d threads, %d mappings\n", before.descriptors, before.threads, before.mappings);
     printf("after: %d descriptors, %d threads, %d mappings\n", after.descriptors, after.threads, after.mappings);
     CHECK_INT(scratch_count(log, "was killed by signal 9 "), kills);
@@ -289,6 +353,7 @@ int main(int argc, char **argv)
     CHECK(after.mappings <= before.mappings + 16); /* of which each has four; and the allocators of the C library and of Go move */
     CHECK(kills >= WORKERS * 2);
     CHECK(kills <= WORKERS * (7 + storm_s));
+    CHECK(kills_inside >= 1);
     CHECK(stops >= WORKERS);
     CHECK(reloads > storm_s);
     free(log);
