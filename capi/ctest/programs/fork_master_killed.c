@@ -4,6 +4,7 @@
  * deadline: 300s
  */
 #include "check.h"
+#include "contents.h"
 #include "mln_fork.h"
 #include "mln_framework.h"
 #include "mln_log.h"
@@ -12,9 +13,23 @@
 
 #include <sys/prctl.h>
 
-enum { TIMES = 20, WORKERS = 3, DISTURB_MS = 7, CHATTER = 3000, MASTER_GONE = 127, PROGRAM_SAW_END = 42 };
+enum { TIMES = 20, SPAN_MS = 150, WORKERS = 3, PROGRAMS = 2, DISTURB_MS = 7, CHATTER = 3000, MASTER_GONE = 127, PROGRAM_SAW_END = 42 };
 
-/* ---- the exec'ed worker ---- */
+/* What workers and their master tell each other, without end. */
+static void chatter(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+{
+    mln_fork_t *f = f_ptr;
+
+    (void)udata;
+    if (f->pid == getpid()) {
+        if (mln_ipc_worker_send_prepare(ev, CHATTER, buf, len) != 0)
+            CHECK_INT(errno, EPIPE); /* the master is gone */
+    } else {
+        CHECK_INT(mln_ipc_master_send_prepare(ev, CHATTER, buf, len, f), 0);
+    }
+}
+
+/* ---- the executed workers: one without the library, and one with it ---- */
 
 static int run_program(const char *descriptor)
 {
@@ -26,18 +41,18 @@ static int run_program(const char *descriptor)
     return n == 0 ? PROGRAM_SAW_END : 1;
 }
 
-/* ---- the master that is to be killed, and its workers ---- */
-
-static void chatter(mln_event_t *ev, void *f_ptr, void *buf, mln_u32_t len, void **udata)
+static int run_library(void)
 {
-    mln_fork_t *f = f_ptr;
+    mln_event_t *ev = mln_event_new();
 
-    (void)udata;
-    if (f->pid == getpid())
-        CHECK_INT(mln_ipc_worker_send_prepare(ev, CHATTER, buf, len), 0);
-    else
-        CHECK_INT(mln_ipc_master_send_prepare(ev, CHATTER, buf, len, f), 0);
+    CHECK(ev != NULL);
+    CHECK_INT(mln_fork_worker_ipc_handler_set(CHATTER, chatter, NULL), 0);
+    mln_fork_worker_events_set(ev);
+    mln_event_dispatch(ev);
+    return 1;
 }
+
+/* ---- the master that is to be killed, and its workers ---- */
 
 static int start_talk(mln_event_t *ev, mln_fork_t *f, void *data)
 {
@@ -59,14 +74,20 @@ static void disturb(mln_event_t *ev, void *data)
     CHECK(mln_event_timer_set(ev, DISTURB_MS, data, disturb) != NULL);
 }
 
-static void in_master(mln_event_t *ev)
+static void spawn(mln_event_t *ev, const char *role)
 {
     mln_s8ptr_t *args = calloc(2, sizeof *args);
 
     CHECK(args != NULL);
     args[0] = (mln_s8ptr_t) "/proc/self/exe";
-    args[1] = (mln_s8ptr_t) "program";
+    args[1] = (mln_s8ptr_t)role;
     CHECK_INT(mln_fork_spawn(M_PST_SUP, args, 2, ev), 0);
+}
+
+static void in_master(mln_event_t *ev)
+{
+    spawn(ev, "program");
+    spawn(ev, "library");
     CHECK_INT(mln_fork_iterate(ev, start_talk, NULL), 0);
     CHECK(mln_event_timer_set(ev, DISTURB_MS, NULL, disturb) != NULL);
 }
@@ -88,41 +109,51 @@ static int run_master(char **argv)
     struct mln_framework_attr attr = {1, argv, prepare, NULL, in_master, NULL};
 
     CHECK(mln_ipc_handler_register(CHATTER, chatter, chatter, NULL, NULL) != NULL);
+    srand((unsigned)strtoul(argv[2], NULL, 0));
     (void)mln_framework_init(&attr);
     return 1;
 }
 
 /* ---- the test ---- */
 
-/* Lets those go on that the master has stopped; returns their number. */
-static int continue_children(void)
+/* Calls `each` for every child of a process; returns their number. */
+static int each_child(pid_t parent, void (*each)(pid_t child, void *data), void *data)
 {
     char path[64];
     FILE *children;
-    int stopped = 0;
+    int n = 0;
     long pid;
 
-    snprintf(path, sizeof path, "/proc/self/task/%ld/children", (long)getpid());
+    snprintf(path, sizeof path, "/proc/%ld/task/%ld/children", (long)parent, (long)parent);
     CHECK((children = fopen(path, "r")) != NULL);
-    while (fscanf(children, "%ld", &pid) == 1) {
-        stopped += process_state((pid_t)pid) == 'T';
-        (void)kill((pid_t)pid, SIGCONT); /* it may end before */
-    }
+    for (; fscanf(children, "%ld", &pid) == 1; ++n)
+        if (each != NULL)
+            each((pid_t)pid, data);
     fclose(children);
-    return stopped;
+    return n;
+}
+
+/* Lets one go on that the master has stopped. */
+static void go_on(pid_t child, void *data)
+{
+    *(int *)data += process_state(child) == 'T';
+    (void)kill(child, SIGCONT); /* it may end before */
 }
 
 int main(int argc, char **argv)
 {
-    static const char *const words[] = {"master", NULL};
     char text[700], *log;
-    unsigned seed = 4711;
+    long long longest = SPAN_MS;
+    uint64_t whims;
     int orphans = 0, programs = 0, stopped = 0, times = getenv("TIMES") != NULL ? atoi(getenv("TIMES")) : TIMES;
 
     if (argc == 3 && strcmp(argv[1], "program") == 0)
         return run_program(argv[2]);
-    if (argc == 2 && strcmp(argv[1], "master") == 0)
+    if (argc == 3 && strcmp(argv[1], "library") == 0)
+        return run_library();
+    if (argc == 3 && strcmp(argv[1], "master") == 0)
         return run_master(argv);
+    whims = seed_of_run();
     scratch_make();
     snprintf(text, sizeof text, "framework \"multiprocess\"; worker_proc %d; log_level \"report\"; log_path \"%s/log\";", WORKERS,
              scratch_dir);
@@ -131,15 +162,24 @@ int main(int argc, char **argv)
     log = strdup(scratch_path("log"));
     CHECK_INT(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* orphans become children of this process */
     for (int i = 0; i < times; ++i) {
-        pid_t pid = start_self(words), ended;
-        long long killed;
+        const char *const words[] = {"master", text, NULL};
+        long long begin = now_ms(), killed;
+        pid_t pid, ended;
         int status;
 
-        sleep_ms(i == times - 1 ? 1000 : (long long)(rand_r(&seed) % 150));
+        snprintf(text, sizeof text, "%u", (unsigned)random_number(&whims));
+        pid = start_self(words);
+        if (i == 0) { /* has the time to start them all, which tells how long that takes here */
+            while (each_child(pid, NULL, NULL) < WORKERS + PROGRAMS)
+                usleep(1000);
+            if (4 * (now_ms() - begin) > longest)
+                longest = 4 * (now_ms() - begin);
+        }
+        sleep_ms((long long)(random_number(&whims) % (uint64_t)longest));
         CHECK_INT(kill(pid, SIGKILL), 0);
         CHECK_INT(await_status(pid), 128 + SIGKILL);
         killed = now_ms();
-        stopped += continue_children();
+        (void)each_child(getpid(), go_on, &stopped);
         while ((ended = waitpid(-1, &status, WNOHANG)) >= 0) {
             if (ended == 0) {
                 CHECK(now_ms() < killed + 1000 * check_slowness());
@@ -153,8 +193,9 @@ int main(int argc, char **argv)
         }
         CHECK_INT(errno, ECHILD);
     }
-    CHECK(orphans >= WORKERS); /* the last master had a second to start them all */
-    CHECK(programs >= 1);
+    printf("%d times: %d orphans, %d of them programs without the library, %d stopped\n", times, orphans, programs, stopped);
+    CHECK(orphans * 2 >= times * (WORKERS + PROGRAMS));
+    CHECK(programs * 2 >= times);
     CHECK(stopped >= 1);
     CHECK(scratch_count(log, "reloaded") > times);
     free(log);
