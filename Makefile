@@ -119,7 +119,7 @@ FORKS ?= 10000
 soak: lib ## Restart, reload and talk in C and in Go for SOAKTIME, kill for a third of it, kill masters; fork so often if FORKS is set.
 	$(if $(findstring command,$(origin FORKS)),FORKS=$(FORKS)) SOAKTIME=$(SOAKTIME) $(ctest) '^(TestSoak|TestForkStorm)$$' -v -parallel 4
 
-storm: lib ## Fork FORKS times in C, and then kill, stop and replace the workers of a group in Go for STORMTIME, and its master 100 times.
+storm: lib ## Fork FORKS times in C, and then kill, stop and replace the workers of a group in Go for STORMTIME, and its master 200 times.
 	FORKS=$(FORKS) $(ctest) '^TestForkStorm$$' -v
 	CORE_STORM=$(STORMTIME) $(GO) test -count=1 -race -timeout 0 -run '^(TestStorm|TestAMasterIsKilledAtAnyMoment)$$' -v ./core
 
