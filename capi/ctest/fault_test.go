@@ -273,18 +273,30 @@ type faults struct {
 	name            string // of its language
 	injector, group string // programs
 	refusals        []refusal
+	repeats         bool               // the group can go through a phase again and again
 	line            *regexp.Regexp     // of the log: all of it, whether it is in the file, the line, what it says
 	usual           map[manner]summary // of runs without a fault
 }
 
-// A manner is what runs differ in apart from the call that is refused: whether that is fault_malloc.c's, and whether the executed program
-// is stubborn.
-type manner struct{ malloc, stubborn bool }
+// A manner is what runs differ in apart from the call that is refused: whether that is fault_malloc.c's, whether the executed program
+// is stubborn, and which phase is gone through again and again, with the call refused each time; none for most.
+type manner struct {
+	malloc, stubborn bool
+	repeated         phase
+}
 
-func (r *refusal) manner() manner { return manner{r.call == "malloc", r.stubborn} }
+// manner is how a group is run that has this refused in that phase. One error of each call is enough to see what is lost each time.
+func (f *faults) manner(refused refusal, in phase) manner {
+	m := manner{malloc: refused.call == "malloc", stubborn: refused.stubborn}
+	first := slices.IndexFunc(f.refusals, func(other refusal) bool { return other.call == refused.call })
+	if f.repeats && f.refusals[first].errno == refused.errno && !m.stubborn && fork <= in && in <= restart {
+		m.repeated = in
+	}
+	return m
+}
 
 func faultsInC(t *testing.T, dir, injector string) *faults {
-	f := &faults{name: "C", injector: injector, group: filepath.Join(dir, "group_in_c"), refusals: refusalsInC, usual: map[manner]summary{},
+	f := &faults{name: "C", injector: injector, group: filepath.Join(dir, "group_in_c"), refusals: refusalsInC, repeats: true, usual: map[manner]summary{},
 		line: regexp.MustCompile(`(?m)^(log: )?(\d\d/\d\d/\d{4} \d\d:\d\d:\d\d UTC (?:REPORT|WARN|ERROR): .*PID:\d+ (.*))$`)}
 	if err := compile(f.injector+".so", []string{filepath.Join("testdata", "fault_malloc.c")}, "-shared", "-fPIC"); err != nil {
 		t.Fatal(err)
@@ -292,8 +304,7 @@ func faultsInC(t *testing.T, dir, injector string) *faults {
 	if err := compile(f.group, []string{filepath.Join(programs, "fault_group.c")}, libraryFlags(t)...); err != nil {
 		t.Fatal(err)
 	}
-	f.measure(t, refusal{call: "fork", errno: syscall.EAGAIN}, refusal{call: "malloc", errno: syscall.ENOMEM},
-		refusal{call: "fork", errno: syscall.EAGAIN, stubborn: true})
+	f.measure(t)
 	return f
 }
 
@@ -303,24 +314,31 @@ func faultsInGo(t *testing.T, dir, injector string) *faults {
 	if err := buildGo(f.group, "faultgroup"); err != nil {
 		t.Fatal(err)
 	}
-	f.measure(t, refusal{call: "fork", errno: syscall.EAGAIN}, refusal{call: "fork", errno: syscall.EAGAIN, stubborn: true})
+	f.measure(t)
 	return f
 }
 
-// measure runs the group without a fault, by the means for some refusals.
-func (f *faults) measure(t *testing.T, none ...refusal) {
-	for _, refused := range none {
-		run := f.refuse(t, refused, start, 0)
-		if run.err != nil {
-			t.FailNow()
+// measure runs the group without a fault, in every manner that there is.
+func (f *faults) measure(t *testing.T) {
+	for _, refused := range f.refusals {
+		for in := start; in <= stop; in++ {
+			m := f.manner(refused, in)
+			if _, known := f.usual[m]; known {
+				continue
+			}
+			run := f.refuse(t, refused, in, 0)
+			if run.err != nil {
+				t.FailNow()
+			}
+			f.usual[m] = run.summary
 		}
-		f.usual[refused.manner()] = run.summary
 	}
 }
 
 // refuse has the call of that number fail, 0 being none, and fails the test if the group does not do as it must.
 func (f *faults) refuse(t *testing.T, refused refusal, in phase, number int) *faultRun {
-	run := &faultRun{refusal: refused, phase: in, number: number, usual: f.usual[refused.manner()]}
+	m := f.manner(refused, in)
+	run := &faultRun{refusal: refused, phase: in, repeated: m.repeated, number: number, usual: f.usual[m]}
 	run.do(t, f)
 	if run.err != nil {
 		t.Errorf("when %s number %d fails with %s in %v (MLN_FAULTS=%s/%s/%s/%v/%d): %v\n%s", refused.call, number,
@@ -431,18 +449,21 @@ type summary struct {
 	descriptors             int // of the master, at the end
 	mappings, ofFiles       int // likewise; the second are some of the first
 	inWorker, inProgram     int // descriptors of the workers
+	rises                   int // how often there was more memory mapped than the time before; see risesMost
 }
 
 // A faultRun is one run of the group.
 type faultRun struct {
 	refusal
-	phase  phase
-	number int     // of the call that is refused; 0: none
-	usual  summary // of a run without a fault; zero in that one itself
+	phase    phase
+	repeated phase   // the phase, if it is gone through again and again
+	number   int     // of the call that is refused; 0: none
+	usual    summary // of a run without a fault; zero in that one itself
 	summary
-	calls  int // how many there were
-	output string
-	err    error
+	calls    int // how many there were
+	refusals int // of them
+	output   string
+	err      error
 }
 
 const (
@@ -450,12 +471,15 @@ const (
 	// mappingsMore is how many mappings more than usual the master may have: a thread or two of the runtime of Go, of which each has
 	// four, and the allocators of the C library and of Go, which move.
 	mappingsMore = 16
+	// risesMost is how often the memory that the master has mapped may grow in the dozen times that a phase is gone through. What is lost
+	// each time, be it a page, has it grow each time, and hides neither behind the threads of the runtime nor beside what was lost before.
+	risesMost = 5
 	// exitRuntime and exitAborted are how the runtime of Go ends a process that cannot go on, exitLoader how the dynamic loader does.
 	exitRuntime, exitAborted, exitLoader = 2, 128 + 6, 127
 )
 
 var (
-	callsLine   = regexp.MustCompile(`(?m)^fault: (\d+) calls$`)
+	callsLine   = regexp.MustCompile(`(?m)^fault: (\d+) calls, (\d+) refused$`)
 	summaryLine = regexp.MustCompile(`(?m)^refused=.*$`)
 	wrongLine   = regexp.MustCompile(`(?m)^wrong: .*$`) // of a process that found what must not be
 )
@@ -470,6 +494,9 @@ func (r *faultRun) do(t *testing.T, f *faults) {
 	if r.stubborn {
 		j.Args = append(j.Args, "stubborn")
 	}
+	if r.repeated != 0 {
+		j.Args = append(j.Args, strconv.Itoa(int(r.repeated)))
+	}
 	result, output, files := j.run(t)
 	r.output = output
 	if files != nil && result.Status == "" {
@@ -478,6 +505,7 @@ func (r *faultRun) do(t *testing.T, f *faults) {
 	}
 	if line := callsLine.FindStringSubmatch(r.output); line != nil {
 		r.calls, _ = strconv.Atoi(line[1])
+		r.refusals, _ = strconv.Atoi(line[2])
 	}
 	fatal := r.fatal != "" && regexp.MustCompile(r.fatal).MatchString(r.output)
 	lines := r.causes(f.line)
@@ -489,7 +517,7 @@ func (r *faultRun) do(t *testing.T, f *faults) {
 		r.err = errors.New(wrongLine.FindString(r.output))
 	case len(result.Survivors) > 0:
 		r.err = result.verdict(result.Exit, faultDeadline)
-	case len(lines) > 1:
+	case len(lines) > max(r.refusals, 1):
 		r.err = fmt.Errorf("the log tells the cause %d times:\n\t%s", len(lines), strings.Join(lines, "\n\t"))
 	case result.Exit == groupRefused && r.phase == start && r.number > 0:
 		if !said {
@@ -543,8 +571,8 @@ func (r *faultRun) causes(logLine *regexp.Regexp) []string {
 func (r *faultRun) judge(said bool) error {
 	s := &r.summary
 	_, err := fmt.Sscanf(summaryLine.FindString(r.output),
-		"refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d of-files=%d in-worker=%d in-program=%d",
-		&s.refused, &s.ended, &s.reloads, &s.unanswered, &s.descriptors, &s.mappings, &s.ofFiles, &s.inWorker, &s.inProgram)
+		"refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d of-files=%d in-worker=%d in-program=%d rises=%d",
+		&s.refused, &s.ended, &s.reloads, &s.unanswered, &s.descriptors, &s.mappings, &s.ofFiles, &s.inWorker, &s.inProgram, &s.rises)
 	again := s.refused + s.ended + s.reloads + s.unanswered
 	switch {
 	case err != nil:
@@ -555,11 +583,13 @@ func (r *faultRun) judge(said bool) error {
 		return fmt.Errorf("a worker was made to end, and the log does not say %q", r.errno.Error())
 	case again > 0 && (r.number == 0 || !said && !r.silent):
 		return fmt.Errorf("something was tried again, and the log does not say %q: %+v", r.errno.Error(), *s)
+	case s.rises > risesMost && r.kept == 0:
+		return fmt.Errorf("more memory is mapped each time: %+v, usually %+v", *s, r.usual)
 	case r.number == 0:
 		return nil
 	case s.descriptors > r.usual.descriptors, s.inWorker > r.usual.inWorker, s.inProgram > r.usual.inProgram:
 		return fmt.Errorf("more descriptors are open than without a fault: %+v, usually %+v", *s, r.usual)
-	case s.mappings > r.usual.mappings+mappingsMore, s.ofFiles > r.usual.ofFiles+r.kept:
+	case s.mappings > r.usual.mappings+mappingsMore, s.ofFiles > r.usual.ofFiles+r.kept*max(r.refusals, 1):
 		return fmt.Errorf("there are more mappings than without a fault: %+v, usually %+v", *s, r.usual)
 	}
 	return nil

@@ -6,7 +6,8 @@
  * What must hold whatever fails: what was accepted arrives once and in order as long as both ends live, the group is complete
  * in the end, and no process, descriptor or mapping is left. A start that is refused says so by its result, and the status is 3.
  *
- * With the argument "stubborn" the program that is executed does not end when it is asked to, nor upon SIGTERM.
+ * With the argument "stubborn" the program that is executed does not end when it is asked to, nor upon SIGTERM. With the number of the
+ * phase fork, spawn or restart as its argument, what that phase does is done again and again, and the stop follows.
  * deadline: 40s
  */
 #include "check.h"
@@ -18,7 +19,7 @@
 #include <sys/prctl.h>
 
 enum { HELLO = 3000, NUMBERED, ECHOED, STATE };
-enum { WORKERS = 2, MESSAGES = 40, LAST_WORDS = 10, SMALL = 100, LARGE = 150000, LIVES_MAX = 200, REFUSED = 3, REFUSALS_MAX = 20 };
+enum { WORKERS = 2, MESSAGES = 40, LAST_WORDS = 10, SMALL = 100, LARGE = 150000, LIVES_MAX = 200, REFUSED = 3, REFUSALS_MAX = 20, TIMES = 12 };
 
 /* See testdata/fault.c. */
 enum { FAULT_PHASE = 0x6d6c6e00, FAULT_SPARED = 0x80, FAULT_EXPOSED };
@@ -48,10 +49,27 @@ static char *log_path, *program;
 static int is_program; /* this process is a worker that was executed */
 static int stubborn;   /* one that was executed does not end by itself */
 
+/* The phase that is gone through again and again, how often it was, how much memory is mapped, and how often that grew. */
+static enum phase repeated;
+static int times, rises;
+static long size;
+
 static void begin(enum phase phase)
 {
     current = phase;
     (void)prctl(FAULT_PHASE + (int)phase, 0, 0, 0, 0);
+}
+
+/* How much memory is mapped, whatever it is for. */
+static long mapped_pages(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    long pages;
+
+    CHECK(file != NULL);
+    CHECK_INT(fscanf(file, "%ld", &pages), 1);
+    fclose(file);
+    return pages;
 }
 
 /* Only what the library does is to fail. */
@@ -70,8 +88,8 @@ static void write_value(int value)
 
     snprintf(text, sizeof text,
              "framework \"multiprocess\"; worker_proc %d; log_level \"report\"; log_path \"%s/log\"; value %d;\n"
-             "worker_backoff_min 10; worker_backoff_max 100;\n%s",
-             WORKERS, scratch_dir, value, haste);
+             "worker_backoff_min 10; worker_backoff_max %d;\n%s",
+             WORKERS, scratch_dir, value, repeated == NONE ? 100 : 10, haste);
     snprintf(scratch_conf_path, sizeof scratch_conf_path, "%s/melon.conf", scratch_dir);
     scratch_write(scratch_path("next.conf"), text);
     CHECK_INT(rename(scratch_path("next.conf"), scratch_conf_path), 0);
@@ -254,6 +272,14 @@ static int kill_one(mln_event_t *ev, mln_fork_t *f, void *data)
     return kill(f->pid, SIGKILL);
 }
 
+/* Kills the executed ones, and so many of the others. */
+static int kill_some(mln_event_t *ev, mln_fork_t *f, void *data)
+{
+    int *others = data;
+
+    return life_of(f->pid)->state.program || (*others)-- > 0 ? kill_one(ev, f, NULL) : 0;
+}
+
 /* The rest of what one worker is to be sent; what is refused is tried again later. */
 static int feed(mln_event_t *ev, mln_fork_t *f, void *data)
 {
@@ -282,7 +308,7 @@ static void spawn(void)
     args[0] = program;
     args[1] = role;
     args[2] = manner;
-    if (mln_fork_spawn(M_PST_SUP, args, stubborn ? 3 : 2, loop) == 0)
+    if (mln_fork_spawn(repeated == SPAWN ? M_PST_DFL : M_PST_SUP, args, stubborn ? 3 : 2, loop) == 0)
         return;
     CHECK(errno != 0);
     ++refused;
@@ -338,11 +364,51 @@ static void next_phase(enum phase phase)
     step = 0;
 }
 
+static int stop(struct survey found)
+{
+    last = found;
+    next_phase(STOP);
+    messages += LAST_WORDS; /* which are under way when the workers are asked to end */
+    CHECK_INT(mln_fork_iterate(loop, feed, NULL), 0);
+    CHECK_INT(raise(SIGTERM), 0);
+    return 1;
+}
+
+/* Goes through the phase once more when nobody is about to come or to go. */
+static int repeat(struct survey found)
+{
+    int plain = current == RESTART, executed = 0;
+    long before = size;
+
+    if (found.all > found.greeted || found.all < WORKERS + (current != FORK) + plain)
+        return 1;
+    if (current == SPAWN && found.programs > 0) {
+        CHECK_INT(mln_fork_iterate(loop, kill_some, &executed), 0);
+        return 1;
+    }
+    spare(1);
+    size = mapped_pages();
+    spare(0);
+    rises += times > 0 && size > before;
+    if (times++ == TIMES)
+        return stop(found);
+    next_phase(current);
+    if (current == FORK)
+        return fork_one();
+    if (current == SPAWN)
+        spawn();
+    else
+        CHECK_INT(mln_fork_iterate(loop, kill_some, &plain), 0);
+    return 1;
+}
+
 /* Goes on with the phase as far as it can be gone. 0 in the child of a fork. */
 static int advance(void)
 {
     struct survey found = survey();
 
+    if (current != NONE && current == repeated)
+        return repeat(found);
     switch (current) {
     case START: /* the framework goes on with fewer workers than it was to have */
         if (found.all < WORKERS && life_count == found.all && ++step > 20) {
@@ -368,7 +434,8 @@ static int advance(void)
             step = 0;
         if (complete(WORKERS + 2, 1)) {
             next_phase(RESTART);
-            CHECK_INT(mln_fork_iterate(loop, kill_one, NULL), 0);
+            if (repeated != RESTART)
+                CHECK_INT(mln_fork_iterate(loop, kill_one, NULL), 0);
         }
         return 1;
     case RESTART:
@@ -385,15 +452,11 @@ static int advance(void)
         }
         return 1;
     case RELOAD:
-        if (found.all == WORKERS + 2 && found.informed == found.all && value() == 2) {
-            last = found;
-            next_phase(STOP);
-            messages += LAST_WORDS; /* which are under way when the workers are asked to end */
-            CHECK_INT(mln_fork_iterate(loop, feed, NULL), 0);
-            CHECK_INT(raise(SIGTERM), 0);
-        } else if (now_ms() >= next_reload) {
-            ++reloads;
-            next_reload = now_ms() + 4000; /* not so soon that a busy host is taken for a refusal */
+        if (found.all == WORKERS + 2 && found.informed == found.all && value() == 2)
+            return stop(found);
+        if (now_ms() >= next_reload) {
+            reloads += next_reload != 0;
+            next_reload = now_ms() + 2000; /* not so soon that a busy host is taken for a refusal */
             CHECK_INT(raise(SIGUSR2), 0);
         }
         return 1;
@@ -448,6 +511,8 @@ int main(int argc, char **argv)
     program = argv[0];
     for (int i = 1; i < argc; ++i)
         stubborn |= strcmp(argv[i], "stubborn") == 0;
+    if (argc > 1 && strspn(argv[1], "0123456789") > 0)
+        repeated = (enum phase)atoi(argv[1]);
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return be_a_program();
     scratch_make();
@@ -469,9 +534,9 @@ int main(int argc, char **argv)
     if (stubborn)
         end_left();
     CHECK_INT(child_count(), 0);
-    printf("refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d of-files=%d in-worker=%d in-program=%d\n", refused,
-           life_count - WORKERS - 2 - killed + left, reloads - 1, unanswered(), fd_count(), mapping_count(""), mapping_count("/"),
-           last.descriptors, last.program_descriptors);
+    printf("refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d of-files=%d in-worker=%d in-program=%d rises=%d\n",
+           refused, life_count - last.all - killed + left, reloads, unanswered(), fd_count(), mapping_count(""), mapping_count("/"),
+           last.descriptors, last.program_descriptors, rises);
     free(log_path);
     return 0;
 }

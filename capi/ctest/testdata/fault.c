@@ -3,10 +3,11 @@
  * process is written in: fault CALL ERRNO PHASE NUMBER PROGRAM [ARGUMENT...]
  *
  * The NUMBERth CALL that any process of the program makes in its phase PHASE fails with ERRNO and is not carried out. A phase
- * begins when a process calls prctl(FAULT_PHASE + PHASE); 0 is none. The calls of a thread between prctl(FAULT_PHASE +
- * FAULT_SPARED) and prctl(FAULT_PHASE + FAULT_EXPOSED) do not count. The exit status is the program's, or 128 and the signal that
- * ended it. The last line on standard output tells how many such calls there were. A process of the tree that is still there a
- * while after the program has ended is named, and the status is 99.
+ * begins when a process calls prctl(FAULT_PHASE + PHASE); 0 is none. It may begin more than once, and then the NUMBERth call of each
+ * time fails. The calls of a thread between prctl(FAULT_PHASE + FAULT_SPARED) and prctl(FAULT_PHASE + FAULT_EXPOSED) do not count. The
+ * exit status is the program's, or 128 and the signal that ended it. The last line on standard output tells how many such calls there
+ * were, the most of a time, and how many were refused. A process of the tree that is still there a while after the program has ended
+ * is named, and the status is 99.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -116,7 +117,7 @@ static const struct {
 
 static const struct call *call;
 static int error_number, wanted_phase, phase;
-static long wanted, seen;
+static long wanted, seen, most_seen, refused; /* the second since the phase began */
 static pid_t spared[SPARED_MAX]; /* 0: free */
 
 static __attribute__((noreturn)) void fail(const char *what)
@@ -164,8 +165,10 @@ static void listen(pid_t tid, int said)
         fputs("fault: too many threads are spared, or one that is not is exposed\n", stderr);
         exit(98);
     }
-    if (said < FAULT_SPARED)
+    if (said < FAULT_SPARED) {
         phase = said;
+        seen = 0;
+    }
 }
 
 /* A call that the filter stopped. */
@@ -180,8 +183,13 @@ static void examine(pid_t tid)
             listen(tid, (int)(regs.rdi & 0xff));
         return;
     }
-    if (phase != wanted_phase || take_place(tid, tid) || (call->choose != NULL && !call->choose(tid, &regs)) || ++seen != wanted)
+    if (phase != wanted_phase || take_place(tid, tid) || (call->choose != NULL && !call->choose(tid, &regs)))
         return;
+    if (++seen > most_seen)
+        most_seen = seen;
+    if (seen != wanted)
+        return;
+    ++refused;
     /* brk() fails with a break below the one that was asked for; upon 0 the C library asks where it is. */
     regs.rax = regs.orig_rax == SYS_brk ? 0 : (unsigned long long)-(long long)error_number;
     regs.orig_rax = (unsigned long long)-1; /* no call */
@@ -262,6 +270,6 @@ int main(int argc, char **argv)
         fputs("fault: the program has left processes behind\n", stderr);
         result = LEFT_BEHIND;
     }
-    printf("fault: %ld calls\n", seen);
+    printf("fault: %ld calls, %ld refused\n", most_seen, refused);
     return result;
 }

@@ -27,7 +27,8 @@ extern void *__libc_realloc(void *old, size_t size);
 /* Of all processes that the first forks. */
 static struct shared {
     atomic_int phase;
-    atomic_long seen;
+    atomic_long seen; /* since the phase began */
+    atomic_long most_seen, refused;
 } * shared;
 
 static int wanted_phase;
@@ -82,8 +83,11 @@ __attribute__((destructor)) static void tell(void)
 {
     char text[64];
 
-    if (shared != NULL && getpid() == first)
-        (void)!write(STDOUT_FILENO, text, (size_t)snprintf(text, sizeof text, "fault: %ld calls\n", atomic_load(&shared->seen)));
+    if (shared == NULL || getpid() != first)
+        return;
+    fflush(stdout); /* else the line may come into the middle of one */
+    (void)!write(STDOUT_FILENO, text, (size_t)snprintf(text, sizeof text, "fault: %ld calls, %ld refused\n",
+                                                       atomic_load(&shared->most_seen), atomic_load(&shared->refused)));
 }
 
 int prctl(int option, ...)
@@ -95,8 +99,10 @@ int prctl(int option, ...)
     for (int i = 0; i < 4; ++i)
         a[i] = va_arg(list, unsigned long);
     va_end(list);
-    if ((option & ~0xff) == FAULT_PHASE && (option & 0xff) < FAULT_SPARED && shared != NULL)
+    if ((option & ~0xff) == FAULT_PHASE && (option & 0xff) < FAULT_SPARED && shared != NULL) {
         atomic_store(&shared->phase, option & 0xff);
+        atomic_store(&shared->seen, 0);
+    }
     return (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
 }
 
@@ -110,31 +116,41 @@ static int is_library(uintptr_t caller)
 
 static int refused(const void *caller)
 {
-    if (shared == NULL || !is_library((uintptr_t)caller) || atomic_load(&shared->phase) != wanted_phase ||
-        atomic_fetch_add(&shared->seen, 1) + 1 != wanted)
+    long number, most;
+
+    if (shared == NULL || !is_library((uintptr_t)caller) || atomic_load(&shared->phase) != wanted_phase)
         return 0;
+    number = atomic_fetch_add(&shared->seen, 1) + 1;
+    for (most = atomic_load(&shared->most_seen); number > most;)
+        if (atomic_compare_exchange_weak(&shared->most_seen, &most, number))
+            break;
+    if (number != wanted)
+        return 0;
+    atomic_fetch_add(&shared->refused, 1);
     errno = ENOMEM;
     return 1;
 }
 
+#define REFUSED refused(__builtin_return_address(0))
+
 void *malloc(size_t size)
 {
-    return refused(__builtin_return_address(0)) ? NULL : __libc_malloc(size);
+    return REFUSED ? NULL : __libc_malloc(size);
 }
 
 void *calloc(size_t n, size_t size)
 {
-    return refused(__builtin_return_address(0)) ? NULL : __libc_calloc(n, size);
+    return REFUSED ? NULL : __libc_calloc(n, size);
 }
 
 void *realloc(void *old, size_t size)
 {
-    return refused(__builtin_return_address(0)) ? NULL : __libc_realloc(old, size);
+    return REFUSED ? NULL : __libc_realloc(old, size);
 }
 
 char *strdup(const char *text)
 {
-    char *copy = refused(__builtin_return_address(0)) ? NULL : __libc_malloc(strlen(text) + 1);
+    char *copy = REFUSED ? NULL : __libc_malloc(strlen(text) + 1);
 
     return copy == NULL ? NULL : strcpy(copy, text);
 }

@@ -310,7 +310,7 @@ func lead() {
 	if err != nil {
 		wrong("%v", err)
 	}
-	fmt.Printf("refused=0 ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d of-files=%d in-worker=%d in-program=%d\n", l.ended,
+	fmt.Printf("refused=0 ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d of-files=%d in-worker=%d in-program=%d rises=0\n", l.ended,
 		l.reloads, l.unanswered, descriptors(), bytes.Count(maps, []byte("\n")), bytes.Count(maps, []byte(" /")), l.inWorker, l.inProgram)
 }
 
