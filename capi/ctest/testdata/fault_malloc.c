@@ -4,8 +4,12 @@
  *
  * FAULT_MALLOC is "PHASE:NUMBER"; the phase is told by prctl(), see fault.c. The process that is started with it tells at its end
  * how many such calls there were. Programs that it executes are left alone.
+ *
+ * An allocation is whatever the library calls that allocates, by itself or, as fopen() does, inside the C library: that is
+ * one call, and fails as a whole. dlopen() is many calls: each of what the dynamic loader allocates for it.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
@@ -53,13 +57,26 @@ static int find_library(struct dl_phdr_info *info, size_t size, void *name)
     return 1;
 }
 
+static void *next_function(const char *name)
+{
+    void *found = dlsym(RTLD_NEXT, name);
+
+    if (found == NULL)
+        abort();
+    return found;
+}
+
+static __thread int is_loading; /* this thread is in dlopen() */
+
 /* Only copies are loaded so. */
 void *dlopen(const char *path, int flags)
 {
     void *(*next)(const char *, int), *handle;
 
-    *(void **)&next = dlsym(RTLD_NEXT, "dlopen");
+    *(void **)&next = next_function("dlopen");
+    is_loading = 1;
     handle = next(path, flags);
+    is_loading = 0;
     if (handle != NULL && path != NULL && shared != NULL)
         dl_iterate_phdr(find_library, (void *)path);
     return handle;
@@ -118,7 +135,7 @@ static int refused(const void *caller)
 {
     long number, most;
 
-    if (shared == NULL || !is_library((uintptr_t)caller) || atomic_load(&shared->phase) != wanted_phase)
+    if (shared == NULL || !(is_loading || is_library((uintptr_t)caller)) || atomic_load(&shared->phase) != wanted_phase)
         return 0;
     number = atomic_fetch_add(&shared->seen, 1) + 1;
     for (most = atomic_load(&shared->most_seen); number > most;)
@@ -153,4 +170,74 @@ char *strdup(const char *text)
     char *copy = REFUSED ? NULL : __libc_malloc(strlen(text) + 1);
 
     return copy == NULL ? NULL : strcpy(copy, text);
+}
+
+char *strndup(const char *text, size_t most)
+{
+    size_t length = strnlen(text, most);
+    char *copy = REFUSED ? NULL : __libc_malloc(length + 1);
+
+    if (copy == NULL)
+        return NULL;
+    copy[length] = '\0';
+    return memcpy(copy, text, length);
+}
+
+int vasprintf(char **text, const char *format, va_list args)
+{
+    int (*next)(char **, const char *, va_list);
+
+    *(void **)&next = next_function("vasprintf");
+    return REFUSED ? -1 : next(text, format, args);
+}
+
+/* What a compiler that checks buffers makes of it. */
+int __vasprintf_chk(char **text, int flag, const char *format, va_list args)
+{
+    int (*next)(char **, int, const char *, va_list);
+
+    *(void **)&next = next_function("__vasprintf_chk");
+    return REFUSED ? -1 : next(text, flag, format, args);
+}
+
+int asprintf(char **text, const char *format, ...)
+{
+    int (*next)(char **, const char *, va_list), result = -1;
+    va_list args;
+
+    *(void **)&next = next_function("vasprintf");
+    va_start(args, format);
+    if (!REFUSED)
+        result = next(text, format, args);
+    va_end(args);
+    return result;
+}
+
+int __asprintf_chk(char **text, int flag, const char *format, ...)
+{
+    int (*next)(char **, int, const char *, va_list), result = -1;
+    va_list args;
+
+    *(void **)&next = next_function("__vasprintf_chk");
+    va_start(args, format);
+    if (!REFUSED)
+        result = next(text, flag, format, args);
+    va_end(args);
+    return result;
+}
+
+FILE *fopen(const char *path, const char *mode)
+{
+    FILE *(*next)(const char *, const char *);
+
+    *(void **)&next = next_function("fopen");
+    return REFUSED ? NULL : next(path, mode);
+}
+
+DIR *opendir(const char *path)
+{
+    DIR *(*next)(const char *);
+
+    *(void **)&next = next_function("opendir");
+    return REFUSED ? NULL : next(path);
 }
