@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -74,10 +75,13 @@ var refusalsInC = []refusal{
 	{call: "fork", errno: syscall.ENOMEM},
 	{call: "execve", errno: syscall.ENOMEM, in: []phase{spawn, restart}},
 	{call: "execve", errno: syscall.EACCES},
+	{call: "execve", errno: syscall.EPERM},
 	{call: "socketpair", errno: syscall.EMFILE, in: []phase{start, spawn, restart}},
 	{call: "socketpair", errno: syscall.ENFILE},
 	{call: "socketpair", errno: syscall.ENOBUFS},
+	{call: "socketpair", errno: syscall.ENOMEM},
 	{call: "setsockopt", errno: syscall.ENOBUFS, in: []phase{start, restart}},
+	{call: "setsockopt", errno: syscall.EPERM},
 	{call: "shutdown", errno: syscall.ENOBUFS, in: []phase{stop}},
 	{call: "pipe2", errno: syscall.EMFILE, in: []phase{spawn}},
 	{call: "pipe2", errno: syscall.ENFILE},
@@ -85,15 +89,31 @@ var refusalsInC = []refusal{
 	{call: "memfd_create", errno: syscall.ENFILE},
 	{call: "memfd_create", errno: syscall.ENOMEM},
 	{call: "memfd_create", errno: syscall.EPERM, in: []phase{start}},
+	{call: "memfd_create", errno: syscall.EACCES},
 	{call: "sendfile", errno: syscall.EIO, in: []phase{start}},
+	{call: "sendfile", errno: syscall.EINTR},
 	{call: "pwrite", errno: syscall.ENOSPC, in: []phase{start}},
+	{call: "pwrite", errno: syscall.EINTR},
 	{call: "openat", errno: syscall.EMFILE, in: []phase{reload}},
 	{call: "openat", errno: syscall.ENFILE},
+	{call: "openat", errno: syscall.EINTR, in: []phase{reload}},
+	{call: "openat", errno: syscall.ENOMEM},
+	{call: "openat", errno: syscall.EACCES},
+	{call: "mkdir", errno: syscall.EACCES, in: []phase{reload}},
+	{call: "mkdir", errno: syscall.ENOSPC},
+	{call: "unlink", errno: syscall.EACCES, in: []phase{reload}},
+	{call: "ftruncate", errno: syscall.EINTR, in: []phase{start}},
+	{call: "ftruncate", errno: syscall.ENOSPC, in: []phase{start, reload}},
+	{call: "access", errno: syscall.EACCES, in: []phase{spawn}},
 	{call: "fstat", errno: syscall.ENOMEM},
+	{call: "fstat", errno: syscall.EACCES},
 	{call: "fcntl", errno: syscall.EPERM, in: []phase{restart}},
+	{call: "fcntl", errno: syscall.EMFILE},
+	{call: "fcntl", errno: syscall.ENOLCK, in: []phase{reload}},
 	{call: "ioctl", errno: syscall.EINVAL, in: []phase{restart}},
 	{call: "dup", errno: syscall.EBUSY, in: []phase{reload}},
 	{call: "dup", errno: syscall.EMFILE},
+	{call: "dup", errno: syscall.EINTR},
 	{call: "close_range", errno: syscall.ENOSYS, in: []phase{spawn}},
 	{call: "close_range", errno: syscall.ENOMEM},
 	{call: "epoll_create", errno: syscall.EMFILE, in: []phase{start, spawn, restart}},
@@ -102,6 +122,7 @@ var refusalsInC = []refusal{
 	{call: "epoll_ctl", errno: syscall.ENOMEM, in: []phase{start, fork, spawn, restart, traffic}},
 	{call: "epoll_ctl", errno: syscall.ENOSPC},
 	{call: "epoll_ctl", errno: syscall.EPERM},
+	{call: "epoll_ctl", errno: syscall.EINTR, in: []phase{traffic}},
 	{call: "epoll_wait", errno: syscall.EINTR, in: []phase{start, traffic, stop}},
 	{call: "eventfd", errno: syscall.EMFILE, in: []phase{start, restart}},
 	{call: "eventfd", errno: syscall.ENFILE},
@@ -110,20 +131,27 @@ var refusalsInC = []refusal{
 	{call: "timerfd_create", errno: syscall.ENOMEM},
 	{call: "poll", errno: syscall.EINTR, in: []phase{spawn}},
 	{call: "poll", errno: syscall.ENOMEM},
+	{call: "poll", errno: syscall.EAGAIN},
 	{call: "read", errno: syscall.EINTR, in: []phase{reload}},
 	{call: "read", errno: syscall.EIO},
+	{call: "read", errno: syscall.EAGAIN},
+	{call: "read", errno: syscall.ENOMEM},
 	{call: "pread", errno: syscall.EIO, in: []phase{start}},
+	{call: "pread", errno: syscall.EINTR},
 	{call: "recv", errno: syscall.EINTR, in: []phase{start, traffic}},
 	{call: "recv", errno: syscall.EAGAIN, in: []phase{traffic}},
 	{call: "recv", errno: syscall.ENOMEM, in: []phase{start, traffic}},
 	{call: "recv", errno: syscall.ENOBUFS},
 	{call: "recv", errno: syscall.ECONNRESET, in: []phase{traffic, stop}, silent: true},
+	{call: "recv", errno: syscall.EPERM, in: []phase{traffic}},
 	{call: "send", errno: syscall.EINTR, in: []phase{traffic}},
 	{call: "send", errno: syscall.EAGAIN, in: []phase{start, traffic}},
 	{call: "send", errno: syscall.ENOBUFS, in: []phase{traffic}},
 	{call: "send", errno: syscall.ENOMEM},
 	{call: "send", errno: syscall.EPIPE, in: []phase{traffic, stop}},
 	{call: "send", errno: syscall.ECONNRESET},
+	{call: "send", errno: syscall.EPERM, in: []phase{traffic}},
+	{call: "send", errno: syscall.EIO},
 	{call: "write", errno: syscall.EINTR},
 	{call: "write", errno: syscall.EAGAIN},
 	{call: "write", errno: syscall.ENOSPC, in: []phase{restart}},
@@ -140,6 +168,8 @@ var refusalsInC = []refusal{
 	{call: "waitid", errno: syscall.ENOSYS},
 	{call: "timerfd_settime", errno: syscall.EINVAL, in: []phase{restart}},
 	{call: "timerfd_settime", errno: syscall.ENOMEM},
+	{call: "sigtimedwait", errno: syscall.EINTR, in: []phase{start}},
+	{call: "prlimit", errno: syscall.EPERM, in: []phase{start, spawn}},
 	{call: "brk", errno: syscall.ENOMEM, in: []phase{spawn}},
 	{call: "munmap", errno: syscall.ENOMEM, in: []phase{start}, kept: 1},
 	{call: "mprotect", errno: syscall.ENOMEM, in: []phase{start}, fatal: noThread + "|" + noMapping},
@@ -161,11 +191,15 @@ var refusalsInGo = []refusal{
 	{call: "fork", errno: syscall.ENOMEM},
 	{call: "execve", errno: syscall.ENOMEM, in: []phase{spawn, reload}},
 	{call: "execve", errno: syscall.EACCES},
+	{call: "execve", errno: syscall.EPERM},
 	{call: "socketpair", errno: syscall.EMFILE, in: []phase{start, spawn, restart, reload}},
 	{call: "socketpair", errno: syscall.ENFILE},
 	{call: "socketpair", errno: syscall.ENOBUFS},
+	{call: "socketpair", errno: syscall.ENOMEM},
 	{call: "setsockopt", errno: syscall.ENOBUFS, in: []phase{start, spawn}},
+	{call: "setsockopt", errno: syscall.EPERM},
 	{call: "getsockopt", errno: syscall.ENOBUFS, in: []phase{start, spawn, restart}},
+	{call: "getsockopt", errno: syscall.EPERM},
 	{call: "socket", errno: syscall.EMFILE, in: []phase{start}},
 	{call: "socket", errno: syscall.ENFILE},
 	{call: "socket", errno: syscall.ENOBUFS},
@@ -179,23 +213,30 @@ var refusalsInGo = []refusal{
 	{call: "memfd_create", errno: syscall.ENFILE},
 	{call: "memfd_create", errno: syscall.ENOMEM},
 	{call: "memfd_create", errno: syscall.EPERM, in: []phase{start}},
+	{call: "memfd_create", errno: syscall.EACCES},
 	{call: "pwrite", errno: syscall.EINTR, in: []phase{reload}},
 	{call: "pwrite", errno: syscall.ENOSPC, in: []phase{start, spawn, restart, reload}},
 	{call: "openat", errno: syscall.EMFILE, in: []phase{spawn}},
 	{call: "openat", errno: syscall.ENFILE},
+	{call: "openat", errno: syscall.EINTR},
+	{call: "openat", errno: syscall.ENOMEM},
+	{call: "openat", errno: syscall.EACCES},
 	{call: "readlink", errno: syscall.EACCES, in: []phase{spawn}},
 	{call: "access", errno: syscall.EACCES, in: []phase{start, restart, reload}},
 	{call: "fstat", errno: syscall.ENOMEM, in: []phase{spawn}},
+	{call: "fstat", errno: syscall.EACCES},
 	{call: "fcntl", errno: syscall.EPERM, in: []phase{start, restart}, fatal: noStandard},
 	{call: "fcntl", errno: syscall.EMFILE, in: []phase{start}, fatal: noStandard},
 	{call: "dup", errno: syscall.EBUSY, in: []phase{spawn, reload}},
 	{call: "dup", errno: syscall.EMFILE},
+	{call: "dup", errno: syscall.EINTR},
 	{call: "epoll_create", errno: syscall.EMFILE, in: []phase{start, restart}, fatal: noNetpoll},
 	{call: "epoll_create", errno: syscall.ENFILE, fatal: noNetpoll},
 	{call: "epoll_create", errno: syscall.ENOMEM, fatal: noNetpoll},
 	{call: "epoll_ctl", errno: syscall.ENOMEM, in: []phase{start, spawn, restart, reload, stop}, fatal: noNetpoll},
 	{call: "epoll_ctl", errno: syscall.ENOSPC, fatal: noNetpoll},
 	{call: "epoll_ctl", errno: syscall.EPERM, in: []phase{reload}, fatal: noNetpoll},
+	{call: "epoll_ctl", errno: syscall.EINTR, in: []phase{start}, fatal: noNetpoll},
 	{call: "epoll_wait", errno: syscall.EINTR, in: []phase{start, traffic, stop}},
 	{call: "eventfd", errno: syscall.EMFILE, in: []phase{restart}, fatal: noNetpoll},
 	{call: "eventfd", errno: syscall.ENFILE, fatal: noNetpoll},
@@ -204,8 +245,10 @@ var refusalsInGo = []refusal{
 	{call: "timerfd_create", errno: syscall.ENOMEM},
 	{call: "timerfd_settime", errno: syscall.EINVAL, in: []phase{reload}},
 	{call: "timerfd_settime", errno: syscall.ENOMEM},
+	{call: "prlimit", errno: syscall.EPERM, in: []phase{start, spawn}},
 	{call: "poll", errno: syscall.EINTR, in: []phase{reload, stop}},
 	{call: "poll", errno: syscall.ENOMEM, in: []phase{reload, stop}},
+	{call: "poll", errno: syscall.EAGAIN},
 	{call: "read", errno: syscall.EINTR, in: []phase{start, spawn}},
 	{call: "recv", errno: syscall.EINTR, in: []phase{start, traffic}},
 	{call: "recv", errno: syscall.EAGAIN, in: []phase{traffic}},
@@ -213,6 +256,7 @@ var refusalsInGo = []refusal{
 	{call: "recv", errno: syscall.ENOBUFS},
 	{call: "recv", errno: syscall.EIO, in: []phase{traffic}},
 	{call: "recv", errno: syscall.ECONNRESET, in: []phase{traffic}, silent: true},
+	{call: "recv", errno: syscall.EPERM},
 	{call: "send", errno: syscall.EINTR, in: []phase{traffic}},
 	{call: "send", errno: syscall.EAGAIN, in: []phase{start, traffic}},
 	{call: "send", errno: syscall.ENOBUFS, in: []phase{start, traffic, reload, stop}},
@@ -220,6 +264,7 @@ var refusalsInGo = []refusal{
 	{call: "send", errno: syscall.EPIPE, in: []phase{traffic, stop}},
 	{call: "send", errno: syscall.ECONNRESET},
 	{call: "send", errno: syscall.EIO, in: []phase{traffic}},
+	{call: "send", errno: syscall.EPERM},
 	{call: "write", errno: syscall.EINTR, in: []phase{spawn, traffic}},
 	{call: "pidfd_send_signal", errno: syscall.EPERM, in: []phase{reload, stop}, stubborn: true},
 	{call: "pidfd_send_signal", errno: syscall.ENOSYS, stubborn: true, silent: true},
@@ -247,6 +292,9 @@ func TestRefusedCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	groups := []*faults{faultsInC(t, dir, injector), faultsInGo(t, dir, injector)}
+	for _, f := range groups {
+		f.beside = mode == "all"
+	}
 	switch limit, err := time.ParseDuration(mode); {
 	case mode == "", mode == "all":
 		for _, f := range groups {
@@ -273,6 +321,7 @@ type faults struct {
 	name            string // of its language
 	injector, group string // programs
 	refusals        []refusal
+	beside          bool               // as many run at a time as the test has rows at a time: they wait most of the time
 	repeats         bool               // the group can go through a phase again and again
 	line            *regexp.Regexp     // of the log: all of it, whether it is in the file, the line, what it says
 	usual           map[manner]summary // of runs without a fault
@@ -356,21 +405,26 @@ func (f *faults) first(t *testing.T, refused refusal) {
 }
 
 func (f *faults) every(t *testing.T, refused refusal) {
-	runs, calls := 0, 0
-	for in := start; in <= stop; in++ {
-		for number := 1; ; number++ {
-			run := f.refuse(t, refused, in, number)
-			runs++
-			if run.calls < number {
-				calls += run.calls
-				break
-			}
+	var runs, calls atomic.Int64
+	t.Cleanup(func() { // when all phases are done
+		if calls.Load() == 0 {
+			t.Errorf("there is no %s at all, so that nothing is tested", refused.call)
 		}
+		t.Logf("%d runs, %d calls", runs.Load(), calls.Load())
+	})
+	for in := start; in <= stop; in++ {
+		t.Run(in.String(), func(t *testing.T) {
+			t.Parallel()
+			for number := 1; ; number++ {
+				run := f.refuse(t, refused, in, number)
+				runs.Add(1)
+				if run.calls < number {
+					calls.Add(int64(run.calls))
+					break
+				}
+			}
+		})
 	}
-	if calls == 0 {
-		t.Errorf("there is no %s at all, so that nothing is tested", refused.call)
-	}
-	t.Logf("%d runs, %d calls", runs, calls)
 }
 
 // random refuses calls for so long, every one of a kind and phase as likely as the others.
@@ -434,7 +488,7 @@ func errnoName(errno syscall.Errno) string {
 		"EAGAIN": syscall.EAGAIN, "EINTR": syscall.EINTR, "EPIPE": syscall.EPIPE, "ECONNRESET": syscall.ECONNRESET,
 		"EPERM": syscall.EPERM, "ENOBUFS": syscall.ENOBUFS, "EACCES": syscall.EACCES, "ENOSPC": syscall.ENOSPC,
 		"ENOSYS": syscall.ENOSYS, "EIO": syscall.EIO, "EINVAL": syscall.EINVAL, "EBUSY": syscall.EBUSY,
-		"EADDRINUSE": syscall.EADDRINUSE} {
+		"EADDRINUSE": syscall.EADDRINUSE, "ENOLCK": syscall.ENOLCK} {
 		if value == errno {
 			return name
 		}
@@ -485,10 +539,10 @@ var (
 )
 
 func (r *faultRun) do(t *testing.T, f *faults) {
-	j := job{Path: f.injector, Deadline: faultDeadline,
+	j := job{Path: f.injector, Deadline: faultDeadline, Beside: f.beside,
 		Args: []string{r.call, errnoName(r.errno), strconv.Itoa(int(r.phase)), strconv.Itoa(r.number), f.group}}
 	if r.call == "malloc" {
-		j = job{Path: f.group, Deadline: faultDeadline,
+		j = job{Path: f.group, Deadline: faultDeadline, Beside: f.beside,
 			Env: []string{"LD_PRELOAD=" + f.injector + ".so", fmt.Sprintf("FAULT_MALLOC=%d:%d", r.phase, r.number)}}
 	}
 	if r.stubborn {
@@ -520,7 +574,9 @@ func (r *faultRun) do(t *testing.T, f *faults) {
 	case len(lines) > max(r.refusals, 1):
 		r.err = fmt.Errorf("the log tells the cause %d times:\n\t%s", len(lines), strings.Join(lines, "\n\t"))
 	case result.Exit == groupRefused && r.phase == start && r.number > 0:
-		if !said {
+		if r.errno == syscall.EINTR {
+			r.err = fmt.Errorf("the group does not start, though an interrupted call is just to be made again")
+		} else if !said {
 			r.err = fmt.Errorf("the group does not start, and the log does not say %q", r.errno.Error())
 		}
 	case result.Exit == 0:

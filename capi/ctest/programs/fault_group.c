@@ -45,7 +45,7 @@ static unsigned messages = MESSAGES; /* that each worker is to be sent */
 static enum phase current;
 static pid_t master;
 static mln_event_t *loop;
-static char *log_path, *program;
+static char *program;
 static int is_program; /* this process is a worker that was executed */
 static int stubborn;   /* one that was executed does not end by itself */
 
@@ -84,12 +84,13 @@ static void write_value(int value)
 {
     /* In that time every other worker ends. */
     const char *haste = stubborn ? "worker_drain_timeout 2000; worker_kill_timeout 500;\n" : "";
+    const char *folder = value == 1 ? "" : "moved/";
     char text[2000];
 
     snprintf(text, sizeof text,
-             "framework \"multiprocess\"; worker_proc %d; log_level \"report\"; log_path \"%s/log\"; value %d;\n"
+             "framework \"multiprocess\"; worker_proc %d; log_level \"report\"; log_path \"./%slog\"; value %d;\n"
              "worker_backoff_min 10; worker_backoff_max %d;\n%s",
-             WORKERS, scratch_dir, value, repeated == NONE ? 100 : 10, haste);
+             WORKERS, folder, value, repeated == NONE ? 100 : 10, haste);
     snprintf(scratch_conf_path, sizeof scratch_conf_path, "%s/melon.conf", scratch_dir);
     scratch_write(scratch_path("next.conf"), text);
     CHECK_INT(rename(scratch_path("next.conf"), scratch_conf_path), 0);
@@ -493,10 +494,14 @@ static int prepare(void)
     return -1;
 }
 
-static void show_log(void)
+/* What is in a file of the log, which may not be there. */
+static void show_log(const char *path)
 {
-    char *text = scratch_read(log_path), *rest = text, *line;
+    char *text, *rest, *line;
 
+    if (access(path, F_OK) != 0)
+        return;
+    rest = text = scratch_read(path);
     while ((line = strsep(&rest, "\n")) != NULL && rest != NULL)
         printf("log: %s\n", line);
     free(text);
@@ -516,7 +521,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return be_a_program();
     scratch_make();
-    log_path = strdup(scratch_path("log"));
+    CHECK_INT(chdir(scratch_dir), 0); /* in which the path of the log begins, so that no call is made for the folders above it */
     write_value(1);
     mln_path_hook_set(m_p_conf, scratch_conf_file);
     begin(START);
@@ -525,7 +530,8 @@ int main(int argc, char **argv)
         exit(6);
     if (result != 0)
         begin(NONE);
-    show_log();
+    show_log(scratch_path("log"));
+    show_log(scratch_path("moved/log")); /* since the reload */
     if (life_count == 0 && (result != 0 || refused == REFUSALS_MAX))
         return REFUSED;
     CHECK_INT(result, 0);
@@ -537,6 +543,5 @@ int main(int argc, char **argv)
     printf("refused=%d ended=%d reloads=%d unanswered=%d descriptors=%d mappings=%d of-files=%d in-worker=%d in-program=%d rises=%d\n",
            refused, life_count - last.all - killed + left, reloads, unanswered(), fd_count(), mapping_count(""), mapping_count("/"),
            last.descriptors, last.program_descriptors, rises);
-    free(log_path);
     return 0;
 }

@@ -75,6 +75,9 @@ static const struct call {
     {"munmap", {SYS_munmap, -1}, NULL},
     {"madvise", {SYS_madvise, -1}, NULL},
     {"openat", {SYS_openat, SYS_open, -1}, NULL},
+    {"mkdir", {SYS_mkdirat, SYS_mkdir, -1}, NULL},
+    {"unlink", {SYS_unlinkat, SYS_unlink, -1}, NULL},
+    {"ftruncate", {SYS_ftruncate, -1}, NULL},
     {"readlink", {SYS_readlinkat, SYS_readlink, -1}, NULL},
     {"access", {SYS_faccessat2, SYS_faccessat, SYS_access, -1}, NULL},
     {"fstat", {SYS_fstat, SYS_newfstatat, -1}, NULL},
@@ -93,7 +96,7 @@ static const struct call {
     {"pread", {SYS_pread64, -1}, NULL},
     {"recv", {SYS_recvfrom, SYS_recvmsg, -1}, NULL},
     {"send", {SYS_sendto, SYS_sendmsg, -1}, NULL},
-    {"write", {SYS_write, SYS_writev, -1}, NULL},
+    {"write", {SYS_write, SYS_writev, SYS_pwritev2, -1}, NULL},
     {"socket", {SYS_socket, -1}, NULL},
     {"bind", {SYS_bind, -1}, NULL},
     {"listen", {SYS_listen, -1}, NULL},
@@ -103,6 +106,8 @@ static const struct call {
     {"pidfd_open", {SYS_pidfd_open, -1}, NULL},
     {"pidfd_send_signal", {SYS_pidfd_send_signal, -1}, NULL},
     {"waitid", {SYS_waitid, SYS_wait4, -1}, NULL},
+    {"sigtimedwait", {SYS_rt_sigtimedwait, -1}, NULL},
+    {"prlimit", {SYS_prlimit64, -1}, NULL},
 };
 
 static const struct {
@@ -112,7 +117,7 @@ static const struct {
     {"EMFILE", EMFILE}, {"ENFILE", ENFILE}, {"ENOMEM", ENOMEM}, {"EAGAIN", EAGAIN}, {"EINTR", EINTR},
     {"EPIPE", EPIPE}, {"ECONNRESET", ECONNRESET}, {"EPERM", EPERM}, {"ENOBUFS", ENOBUFS}, {"EACCES", EACCES},
     {"ENOSPC", ENOSPC}, {"ENOSYS", ENOSYS}, {"EIO", EIO}, {"EINVAL", EINVAL}, {"EBUSY", EBUSY},
-    {"EADDRINUSE", EADDRINUSE},
+    {"EADDRINUSE", EADDRINUSE}, {"ENOLCK", ENOLCK},
 };
 
 static const struct call *call;
