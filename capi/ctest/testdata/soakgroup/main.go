@@ -1,6 +1,6 @@
 // Soakgroup is the twin in Go of programs/soak_group.c: a master whose workers are killed, replaced and changed in number again and
 // again, and that talks with all of them, needs as much of everything in the end as in the beginning: descriptors, threads, mappings,
-// goroutines, memory. It takes 6 s, or SOAK_S.
+// goroutines, memory. So does a worker that lives as long as it does. It takes 6 s, or SOAK_S.
 package main
 
 import (
@@ -28,6 +28,7 @@ import (
 const (
 	workers  = 3
 	largest  = 200000
+	every    = 50 // messages, of which the last is so large
 	address  = "127.0.0.1:0"
 	file     = "log"
 	fed      = 3 // messages for each worker at each tick
@@ -44,10 +45,11 @@ const (
 
 const echo uint32 = 1
 
-// A worker asks back before it answers.
+// A worker asks back before it answers twice, and tells what it holds.
 var (
 	twice = core.Call[uint32, uint32]{Type: 2}
 	once  = core.Call[uint32, uint32]{Type: 3}
+	held  = core.Call[uint32, holding]{Type: 4}
 )
 
 func wrong(format string, args ...any) {
@@ -62,9 +64,19 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// seed is what the random choices of this run begin with; SEED=number in the environment repeats it, as far as they go.
+func seed() uint64 {
+	seed := rand.Uint64()
+	if text := os.Getenv("SEED"); text != "" {
+		seed = must(strconv.ParseUint(text, 0, 64))
+	}
+	fmt.Printf("SEED=%d\n", seed)
+	return seed
+}
+
 func message(n uint32) []byte {
 	size := 4 + int(n)%900
-	if n%50 == 49 {
+	if n%every == every-1 {
 		size = largest
 	}
 	return binary.NativeEndian.AppendUint32(make([]byte, 0, size), n)[:size]
@@ -112,6 +124,7 @@ func work(g *core.Group, isProgram bool) {
 		same, err := once.Do(ctx, m, n)
 		return 2 * same, err
 	})
+	held.HandleWorker(g, func(context.Context, *core.Master, uint32) (holding, error) { return measure(), nil })
 	if err := g.Run(context.Background()); err != nil {
 		os.Exit(127)
 	}
@@ -131,20 +144,25 @@ type master struct {
 	lives map[*core.Worker]*life // of processes that live
 
 	kills, starts, rolls, echoes, answers int
-	samples                               []holding
+	samples, lasting                      []holding // of this process, and of the worker that lasts
 }
 
 func lead(g *core.Group) {
-	m := &master{group: g, random: rand.New(rand.NewPCG(8, 15)), limit: 6 * time.Second, lives: make(map[*core.Worker]*life)}
+	m := &master{group: g, random: rand.New(rand.NewPCG(seed(), 0)), limit: 6 * time.Second, lives: make(map[*core.Worker]*life)}
 	if text := os.Getenv("SOAK_S"); text != "" {
 		m.limit = time.Duration(must(strconv.Atoi(text))) * time.Second
 	}
-	g.Programs = []core.Program{{Path: must(os.Executable()), Args: []string{"program"}, Reports: true}}
+	self := must(os.Executable())
+	g.Programs = []core.Program{
+		{Path: self, Args: []string{"program"}, Reports: true},
+		{Path: self, Args: []string{"program"}, Reports: true, Once: true}, // which is not replaced
+	}
 	g.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	g.Observe = m.observe
 	g.Handle(echo, core.Handlers{Master: m.echoed})
 	once.HandleMaster(g, func(_ context.Context, _ *core.Worker, n uint32) (uint32, error) { return n, nil })
 	twice.HandleMaster(g, nil)
+	held.HandleMaster(g, nil)
 	ctx, stop := context.WithCancel(context.Background())
 	driven := make(chan struct{})
 	go func() {
@@ -185,22 +203,31 @@ func (m *master) echoed(from *core.Worker, payload []byte) {
 	m.echoes++
 }
 
-// feed sends the next messages to a worker, and calls it now and then.
-func (m *master) feed(ctx context.Context, w *core.Worker, call bool) {
+// send sends the next message to a worker, and returns how many that has been sent.
+func (m *master) send(w *core.Worker) (sent uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.lives[w]
 	if l == nil { // it has ended, or is just being told of
-		return
+		return 0
 	}
+	if err := w.Send(echo, message(l.sent)); err == nil {
+		l.sent++
+	} else if !errors.Is(err, core.ErrClosed) && !errors.Is(err, core.ErrQueueFull) {
+		wrong("a message is not accepted: %v", err)
+	}
+	return l.sent
+}
+
+// feed sends the next messages to a worker, and calls it now and then.
+func (m *master) feed(ctx context.Context, w *core.Worker, call bool) {
 	for range fed {
-		if err := w.Send(echo, message(l.sent)); err == nil {
-			l.sent++
-		} else if !errors.Is(err, core.ErrClosed) && !errors.Is(err, core.ErrQueueFull) {
-			wrong("a message is not accepted: %v", err)
-		}
+		m.send(w)
 	}
-	if !call {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.lives[w]
+	if l == nil || !call {
 		return
 	}
 	l.calls++
@@ -220,7 +247,7 @@ func (m *master) feed(ctx context.Context, w *core.Worker, call bool) {
 
 // quiet reports whether all workers are there, nobody else is, and all that was said was answered.
 func (m *master) quiet() bool {
-	const size = workers + 1 // and the program
+	const size = workers + 2 // and the programs
 	running := m.group.Running()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -249,6 +276,9 @@ func (m *master) roll(ctx context.Context) error {
 	return errors.Join(m.group.Resize(workers+1), m.group.Restart(ctx), m.group.Resize(workers))
 }
 
+// lasts reports whether a worker is the one that is neither killed nor replaced.
+func lasts(w *core.Worker) bool { return w.Program() != nil && w.Program().Once }
+
 // drive kills, replaces and talks until the time is over.
 func (m *master) drive(ctx context.Context) {
 	begin := time.Now()
@@ -274,7 +304,7 @@ func (m *master) drive(ctx context.Context) {
 				wrong("the workers are not replaced: %v", err)
 			}
 			m.calm()
-			m.sample()
+			m.sample(ctx)
 			nextSample = time.Now().Add(samplePause)
 			continue
 		}
@@ -282,6 +312,7 @@ func (m *master) drive(ctx context.Context) {
 		for _, w := range running {
 			m.feed(ctx, w, number%calledAt == 0)
 		}
+		running = slices.DeleteFunc(slices.Clone(running), lasts)
 		if now.After(nextKill) && len(running) > 0 {
 			nextKill = now.Add(killPause)
 			m.kills++
@@ -295,9 +326,9 @@ func (m *master) drive(ctx context.Context) {
 	}
 }
 
-// ---- what the master holds ----
+// ---- what a process holds ----
 
-// A holding is how much the master holds of each resource.
+// A holding is how much a process holds of each resource.
 type holding [len(resources)]int
 
 var resources = [...]struct {
@@ -314,8 +345,7 @@ var resources = [...]struct {
 
 func entries(folder string) int { return len(must(os.ReadDir(folder))) }
 
-// sample looks at what is held when all workers are new: one that was sent a large message has kept buffers for the next.
-func (m *master) sample() {
+func measure() holding {
 	runtime.GC()         // twice: a sync.Pool keeps what it has over the first
 	debug.FreeOSMemory() // which collects, too
 	var memory runtime.MemStats
@@ -324,8 +354,21 @@ func (m *master) sample() {
 	_, line, _ := bytes.Cut(status, []byte("VmRSS:"))
 	resident := 0
 	must(fmt.Sscan(string(line), &resident))
-	m.samples = append(m.samples, holding{entries("/proc/self/fd"), entries("/proc/self/task"),
-		bytes.Count(must(os.ReadFile("/proc/self/maps")), []byte("\n")), runtime.NumGoroutine(), int(memory.HeapAlloc), resident})
+	return holding{entries("/proc/self/fd"), entries("/proc/self/task"),
+		bytes.Count(must(os.ReadFile("/proc/self/maps")), []byte("\n")), runtime.NumGoroutine(), int(memory.HeapAlloc), resident}
+}
+
+// sample looks at what is held when all workers but one are new, and that one was just sent a large message: who was has kept buffers
+// for the next.
+func (m *master) sample(ctx context.Context) {
+	running := m.group.Running()
+	last := running[slices.IndexFunc(running, lasts)]
+	for sent := uint32(1); sent%every != 0; {
+		sent = m.send(last)
+	}
+	m.calm()
+	m.lasting = append(m.lasting, must(held.Do(ctx, last, 0)))
+	m.samples = append(m.samples, measure())
 }
 
 // medians are those of some samples.
@@ -347,12 +390,21 @@ func (m *master) judge() {
 	if m.echoes == 0 || m.answers == 0 {
 		wrong("nobody has answered")
 	}
-	quarter := len(m.samples) / 4
-	before, after := medians(m.samples[quarter:2*quarter]), medians(m.samples[3*quarter:])
+	if len(m.lasting) != len(m.samples) {
+		wrong("one worker does not last: it has told what it holds %d times of %d", len(m.lasting), len(m.samples))
+	}
+	judge("the master", m.samples)
+	judge("the worker that lasts", m.lasting)
+}
+
+// judge compares what a process holds in the last quarter of the time with the second.
+func judge(who string, samples []holding) {
+	quarter := len(samples) / 4
+	before, after := medians(samples[quarter:2*quarter]), medians(samples[3*quarter:])
 	for i, r := range resources {
-		fmt.Printf("%s: %d in the second quarter, %d in the last\n", r.name, before[i], after[i])
+		fmt.Printf("%s: %s: %d in the second quarter, %d in the last\n", who, r.name, before[i], after[i])
 		if after[i] > before[i]+r.more {
-			wrong("there are more %s than before: %d and then %d", r.name, before[i], after[i])
+			wrong("%s has more %s than before: %d and then %d", who, r.name, before[i], after[i])
 		}
 	}
 }
