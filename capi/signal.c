@@ -58,6 +58,15 @@ static int take_signal(int signo, void (*handler)(int))
     return sigaction(signo, &action, NULL);
 }
 
+/* No loop handles it any more. Where the program has changed the disposition meanwhile it stays. */
+static void release_signal(int signo)
+{
+    struct sigaction now;
+
+    if (sigaction(signo, NULL, &now) == 0 && now.sa_handler == on_signal)
+        (void)take_signal(signo, resting[signo]);
+}
+
 void loop_signal_rest(int signo, void (*handler)(int))
 {
     struct sigaction now;
@@ -142,7 +151,7 @@ static int unwatch(mln_event_t *ev, int signo, void *data, ev_sig_handler handle
         if (!ev->watches_walked)
             sweep(ev);
         if (!watched(signo))
-            (void)take_signal(signo, resting[signo]);
+            release_signal(signo);
         return 0;
     }
     errno = ENOENT;
@@ -231,7 +240,7 @@ void loop_signals_forget(mln_event_t *ev)
     for (struct signal_watch *w = ev->watches, *next; w != NULL; w = next) {
         next = w->next;
         if (ours && w->handler != NULL && !watched(w->signo))
-            (void)take_signal(w->signo, resting[w->signo]);
+            release_signal(w->signo);
         free(w);
     }
     ev->watches = NULL;
