@@ -54,6 +54,9 @@ hardening = -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 definitions = '-DMLN_PREFIX=\"$(PREFIX)\"' '-DMLN_VERSION=\"$(VERSION)\"' '-DMLN_BUILD=\"$(build_id)\"'
 cgo_env = CGO_CFLAGS="-O2 -g $(hardening) $(gen_include) $(definitions) $(CFLAGS)" CGO_LDFLAGS="-O2 -g $(LDFLAGS)"
 link_flags = -Wl,-soname,$(SONAME) -Wl,-z,defs
+# The runtime does without SIGURG, with which it would interrupt its own threads: calls of the engine are short. A library that is built
+# without make sends it, to no effect unless the program handles it. //go:debug knows no such setting.
+go_debug = $(shell sed -n 's|^//go:debug \(.*\)|\1,|p' capi/engine.go | tr -d '\n')asyncpreemptoff=1
 # No path, date or build ID of this checkout goes into the file: the same sources and tools give the same bytes.
 go_build = $(GO) build -trimpath -buildvcs=false
 
@@ -177,7 +180,7 @@ tools:
 # Changes whenever a list of inputs or a flag does. What the generator writes follows from the rest, and is not listed.
 inputs = $(filter-out include/mln_ipc.h capi/ipc_%_gen.c %/.numbers, \
         $(go_sources) $(c_sources) $(headers) $(generator) $(messages)) \
-    $(go_build) $(if $(overlay),overlay) $(link_flags) $(hardening) $(PREFIX) $(CC) $(CFLAGS) $(LDFLAGS) $(GOFLAGS) $(GOARCH) $(CURDIR)
+    $(go_build) $(if $(overlay),overlay) $(go_debug) $(link_flags) $(hardening) $(PREFIX) $(CC) $(CFLAGS) $(LDFLAGS) $(GOFLAGS) $(GOARCH) $(CURDIR)
 
 $(BUILD)/inputs: FORCE | tools $(BUILD)
 	@$(file >$@.new,$(inputs))
@@ -220,7 +223,7 @@ $(BUILD)/include/.stamp: $(headers) $(BUILD)/generated
 $(BUILD)/lib/$(LIBRARY): $(go_sources) $(c_sources) $(BUILD)/include/.stamp $(if $(overlay),$(BUILD)/gen/overlay.json)
 	@mkdir -p $(BUILD)/obj
 	$(cgo_env) $(go_build) $(overlay) -buildmode=c-shared \
-	    -ldflags '-s -w -buildid= -extldflags "$(link_flags)"' -o $(BUILD)/obj/libmln.so ./capi
+	    -ldflags '-s -w -buildid= -X runtime.godebugDefault=$(go_debug) -extldflags "$(link_flags)"' -o $(BUILD)/obj/libmln.so ./capi
 	@rm -rf $(@D) && mkdir -p $(@D) && mv $(BUILD)/obj/libmln.so $@
 	@ln -s $(LIBRARY) $(@D)/$(SONAME) && ln -s $(SONAME) $(@D)/libmln.so
 

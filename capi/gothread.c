@@ -4,7 +4,7 @@
  * Masks
  *
  * They inherit a mask that blocks everything (see image.c), but when the runtime takes a thread over it unblocks some
- * signals in it for good: faults and SIGURG, which it needs, but also SIGCHLD, SIGPROF and the first real-time signal, which
+ * signals in it for good: faults, which it needs, but also SIGCHLD, SIGPROF and the first real-time signal, which
  * are none of its business. A program that waits for SIGCHLD by sigwait() or a signalfd, and blocks it in its own threads,
  * would lose it to one of these; a handler of the program could run on a goroutine's small stack.
  *
@@ -138,7 +138,7 @@ static int is_ours(const siginfo_t *info)
 
 static void put_mask_right(int signo, siginfo_t *info, void *context)
 {
-    static const int needed[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGURG};
+    static const int needed[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV};
     sigset_t *mask = &((ucontext_t *)context)->uc_sigmask;
     int saved_errno = errno; /* sigaddset refuses some */
 

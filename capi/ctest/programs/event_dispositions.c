@@ -17,8 +17,7 @@ static void stray(int signo)
 static void set_all(void (*disposition)(int))
 {
     for (int signo = 1; signo < NSIG; ++signo)
-        if (signo != SIGURG) /* by which the runtime of Go interrupts itself */
-            (void)signal(signo, disposition); /* some cannot be set */
+        (void)signal(signo, disposition); /* some cannot be set */
 }
 
 static void run_loop(void)

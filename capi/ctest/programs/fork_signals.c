@@ -38,14 +38,14 @@ static void reap_all(int signo)
 }
 
 /*
- * Every thread that this program did not make blocks what is meant for programs. The runtime of Go insists on faults, on
- * SIGURG, with which it interrupts itself, and on 34; SIGCHLD and SIGPROF are the subject of fork_sigwait.c.
+ * Every thread that this program did not make blocks what is meant for programs. The runtime of Go insists on faults and
+ * on 34; SIGCHLD and SIGPROF are the subject of fork_sigwait.c.
  */
 static void check_threads(void)
 {
     const unsigned long long blockable = ~0ULL & ~(1ULL << (SIGKILL - 1)) & ~(1ULL << (SIGSTOP - 1)) &
                                          ~(7ULL << 31); /* the C libraries' own: 32 to 34 */
-    static const int runtimes[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSTKFLT, SIGCHLD, SIGURG, SIGPROF};
+    static const int runtimes[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSTKFLT, SIGCHLD, SIGPROF};
     unsigned long long required = blockable;
     DIR *dir = opendir("/proc/self/task");
     int seen = 0;
