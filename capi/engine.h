@@ -256,8 +256,6 @@ int engine_awaits(void);
 /* Before a loop waits: what a runtime does beside its loops can rest, if there is but one. */
 void engine_rest(void);
 
-/* In a worker: the engine is started when it is needed. Only the dead one's handlers of signals are removed now. */
-void engine_put_off(void);
 
 /*
  * Parts of the hooks that run before every fork(), and after it in the parent and in the child. `memory_used`: the child goes on

@@ -10,6 +10,7 @@
 #include "gothread.h"
 #include "loader.h"
 #include "log.h"
+#include "loop.h"
 #include "poller.h"
 #include "process.h"
 
@@ -47,7 +48,6 @@ static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 enum { FOREIGN = 0, LOADED, IN_USE };
 static _Atomic int *standing;
 
-static struct copy first;          /* what the program is linked with */
 static struct copy current;        /* whose table is in `table` */
 static struct copy loaded;         /* where `spare` points */
 static struct copy *_Atomic spare; /* what a child can start, if not NULL */
@@ -62,7 +62,6 @@ extern uintptr_t _cgo_wait_runtime_init_done(void) __attribute__((weak));
 
 struct copy_orders engine_orders = {.memory.end_thread = &x_crosscall2_ptr};
 
-static int dispositions_taken; /* over from the parent, by this process */
 static struct sigaction original[NSIG]; /* dispositions before the Go runtime's own */
 static sigset_t program_mask;
 
@@ -71,6 +70,26 @@ static void note_dispositions(void)
 {
     for (int signo = 1; signo < NSIG; ++signo)
         (void)sigaction(signo, NULL, &original[signo]);
+}
+
+/*
+ * Once a runtime has begun to start. It takes over faults, SIGPIPE and SIGURG, and has handlers that it finds run on the alternate
+ * stack. It would make panics of the faults: a program that crashes, or a child of it, would not end by the signal and leave a core,
+ * but with a trace of goroutines and status 2. SIGURG, with which it interrupts itself, it does not need: see the Makefile.
+ */
+static void restore_dispositions(void)
+{
+    struct sigaction now;
+
+    for (int signo = 1; signo < NSIG; ++signo) {
+        const struct sigaction *then = &original[signo];
+
+        if (signo == SIGSTKFLT || sigaction(signo, NULL, &now) != 0) /* see gothread.c */
+            continue;
+        if (copy_holds(&current, (const void *)now.sa_sigaction) ||
+            (now.sa_sigaction == then->sa_sigaction && now.sa_flags != then->sa_flags))
+            (void)sigaction(signo, then, NULL);
+    }
 }
 
 /*
@@ -98,7 +117,7 @@ __attribute__((constructor(101))) static void before_runtime(int argc, char **ar
         note_dispositions();
         copy_note_arguments(argc, argv);
         engine_orders.no_thread = no_thread;
-        current = first = copy_first();
+        current = copy_first();
     }
     gothread_prepare(engine_orders.create_thread);
     sigfillset(&all);
@@ -114,8 +133,10 @@ static int start(void);
  */
 __attribute__((constructor)) static void after_runtime(void)
 {
-    if (!engine_orders.second)
+    if (!engine_orders.second) {
         (void)_cgo_wait_runtime_init_done();
+        restore_dispositions();
+    }
     pthread_sigmask(SIG_SETMASK, &program_mask, NULL);
     if (!engine_orders.second)
         (void)start(); /* engine() reports a failure, if there ever is a need for one */
@@ -129,7 +150,7 @@ uint64_t engine_generation(void)
 /*
  * The first call of Go code in a thread, which returns when the runtime is up. Signals are blocked: the stack that Go code
  * runs on has no room for a handler yet; see room() in engine.go. And a runtime that meets a thread unblocks faults,
- * SIGCHLD, SIGPROF and SIGURG in it and leaves them so: a program that waits for SIGCHLD with sigwait() or by a signalfd,
+ * SIGCHLD and SIGPROF in it and leaves them so: a program that waits for SIGCHLD with sigwait() or by a signalfd,
  * for which it has to be blocked, would wait in vain.
  *
  * A runtime with one processor is up sooner, and a worker seldom needs another. When a second thread comes it gets all of
@@ -217,50 +238,6 @@ static int start(void)
     return 0;
 }
 
-/* Whether it is this library that handles a signal so. Two are left out: see gothread.c and log_limit.c. */
-static int is_ours(int signo, const struct sigaction *now)
-{
-    const void *handler = (const void *)now->sa_sigaction;
-
-    return signo != SIGSTKFLT && signo != SIGXFSZ && now->sa_handler != SIG_DFL && now->sa_handler != SIG_IGN &&
-           (copy_holds(&current, handler) || copy_holds(&first, handler));
-}
-
-/* Puts back what a disposition was before this library changed it, save for SIGURG if the program does not handle it. */
-static void restore_dispositions(void)
-{
-    struct sigaction now;
-
-    for (int signo = 1; signo < NSIG; ++signo) {
-        if (signo == SIGURG && (original[signo].sa_handler == SIG_DFL || original[signo].sa_handler == SIG_IGN))
-            continue;
-        if (sigaction(signo, NULL, &now) == 0 && is_ours(signo, &now))
-            (void)sigaction(signo, &original[signo], NULL);
-    }
-}
-
-/*
- * In a child, before its runtime starts. The dead runtime's handlers would be called for the program's faults, and the fresh
- * runtime would forward to them; those of the parent's loops have no loops any more. What the program has installed since
- * is its own.
- */
-static void take_over_dispositions(void)
-{
-    struct sigaction now;
-
-    if (dispositions_taken)
-        return;
-    dispositions_taken = 1;
-    for (int signo = 1; signo < NSIG; ++signo) {
-        if (sigaction(signo, NULL, &now) != 0)
-            continue;
-        if (is_ours(signo, &now))
-            (void)sigaction(signo, &original[signo], NULL);
-        else
-            original[signo] = now;
-    }
-}
-
 /* The counter makes it differ from the parent's, the pid from its siblings'. */
 static void new_generation(void)
 {
@@ -273,10 +250,6 @@ static void adopt(void)
     if (generation >> 32 != (uint64_t)getpid())
         new_generation();
     meet();
-    /* The runtime takes over faults and SIGPIPE, to make panics of them: a program that crashes would not end by the signal
-       and leave a core, but with a trace of goroutines and status 2. It needs SIGURG only, with which it interrupts
-       itself. */
-    restore_dispositions();
     atomic_store(standing, IN_USE);
 }
 
@@ -306,11 +279,6 @@ int engine_awaits(void)
            generation >> 32 == (uint64_t)getpid();
 }
 
-void engine_put_off(void)
-{
-    take_over_dispositions();
-}
-
 void engine_before_fork(int memory_used)
 {
     poller_before_fork(&current);
@@ -322,21 +290,10 @@ void engine_after_fork_parent(void)
     gomemory_after_fork_parent(&current.table->orders->memory);
 }
 
-/* The dead runtime's only handler, but for one that is C code. It would find nothing of what it needs. */
-static void take_over_urg(void)
-{
-    struct sigaction now;
-
-    if (sigaction(SIGURG, NULL, &now) == 0 && is_ours(SIGURG, &now))
-        (void)sigaction(SIGURG, &original[SIGURG], NULL);
-}
-
 void engine_after_fork_child(void)
 {
-    take_over_urg();
     gomemory_after_fork_child(&current.table->orders->memory);
     poller_after_fork_child();
-    dispositions_taken = 0;
     loading = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     new_generation(); /* now, not when an engine is needed: a loop of the parent may be on the stack */
 }
@@ -434,7 +391,8 @@ int engine_renew(void)
     char reason[COPY_REASON_MAX];
 
     forked = 1;
-    take_over_dispositions();
+    if (generation >> 32 != (uint64_t)getpid()) /* by a fork that told nobody, as _Fork() does */
+        loop_signals_after_fork_child();
     if (load_spare(reason) != 0) { /* only where the fork was not announced */
         int saved = errno;
         log_line(error, "cannot load a copy of libmln.so for this process: %s", reason);
@@ -446,7 +404,9 @@ int engine_renew(void)
     atomic_store(&spare, NULL);
     atomic_store(&users, 0);
     rest_asked = 0;
+    note_dispositions();
     copy_start(&current);
+    restore_dispositions();
     adopt();
     return 0;
 }

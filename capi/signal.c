@@ -50,11 +50,21 @@ static void on_signal(int signo)
 /* What becomes of a signal that no loop handles any more, where that is not the default. */
 static void (*resting[NSIG])(int);
 
+/* What the program had made of a signal before a loop handled it. A child has no loops, but may be ended by the signal. */
+static struct sigaction before[NSIG];
+static int taken[NSIG]; /* which of these are known */
+
 static int take_signal(int signo, void (*handler)(int))
 {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART | SA_ONSTACK};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART | SA_ONSTACK}, now;
 
     sigfillset(&action.sa_mask);
+    if (sigaction(signo, NULL, &now) != 0)
+        return -1;
+    if (now.sa_handler != on_signal && (now.sa_handler != resting[signo] || now.sa_handler == SIG_DFL)) {
+        before[signo] = now; /* first: another thread may fork at any moment */
+        taken[signo] = 1;
+    }
     return sigaction(signo, &action, NULL);
 }
 
@@ -247,10 +257,16 @@ void loop_signals_forget(mln_event_t *ev)
     pthread_mutex_unlock(&watches_lock);
 }
 
+/* Where a signal has come to rest, that stays: a daemon goes on with what its parent has begun. */
 void loop_signals_after_fork_child(void)
 {
+    struct sigaction now;
+
     for (int i = 0; i < LISTENERS_MAX; ++i)
         atomic_store(&listeners[i], NULL);
     atomic_store(&delivering, 0);
     watches_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    for (int signo = 1; signo < NSIG; ++signo)
+        if (taken[signo] && sigaction(signo, NULL, &now) == 0 && now.sa_handler == on_signal)
+            (void)sigaction(signo, &before[signo], NULL);
 }

@@ -525,7 +525,6 @@ static void become_worker(struct launch *launch, const sigset_t *mask)
     struct sigaction now;
 
     launch->channel->conn.sockfd = -1;
-    engine_put_off(); /* prepare() has seen to it that it can be started */
     if (channel_self_set(launch->pair[1]) != 0) {
         log_line(error, "this worker cannot start: %s", strerror(errno));
         _exit(1);
