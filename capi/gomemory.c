@@ -5,8 +5,7 @@
  * kernel copies page tables, the parent meets a fault for every page that it writes to afterwards, and the child frees all of it.
  * So this memory is marked not to be inherited (MADV_DONTFORK) as the runtime maps it, which it does by functions of the C library.
  *
- * Three things of a thread that has called Go lie there, or lead there: the stack for its signal handlers, if it had none; what
- * is called when it ends; and the handler of SIGURG, which is the runtime's. The child puts them right.
+ * One thing of a thread that has called Go leads there: what is called when it ends. The child takes it away.
  *
  * And two things can be in use in the child: messages whose handlers are running, and the stack itself where a handler of a signal
  * forks that has interrupted Go code. Then the memory is inherited like any other.
@@ -197,11 +196,6 @@ void gomemory_after_fork_parent(struct gomemory *m)
 
 void gomemory_after_fork_child(struct gomemory *m)
 {
-    stack_t stack, none = {.ss_flags = SS_DISABLE};
-
-    /* Refused where a handler runs on it, for which it was inherited. */
-    if (sigaltstack(NULL, &stack) == 0 && (stack.ss_flags & SS_DISABLE) == 0 && holds(m, stack.ss_sp))
-        (void)sigaltstack(&none, NULL);
     if (m->end_thread != NULL)
         *m->end_thread = NULL;
     memset(m->ranges, 0, sizeof m->ranges); /* something else may be mapped there from now on */

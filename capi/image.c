@@ -153,6 +153,10 @@ uint64_t engine_generation(void)
  * SIGCHLD and SIGPROF in it and leaves them so: a program that waits for SIGCHLD with sigwait() or by a signalfd,
  * for which it has to be blocked, would wait in vain.
  *
+ * It also gives a thread that has no alternate stack for handlers one of its own, of 32 KiB and without a guard page: a handler of the
+ * program with SA_ONSTACK, which runs on the thread's stack otherwise, would write over what lies below. Nothing of the
+ * runtime's needs it, which handles no signal in such a thread.
+ *
  * A runtime with one processor is up sooner, and a worker seldom needs another. When a second thread comes it gets all of
  * them, or one loop that waits in Go would hold up the other.
  */
@@ -161,13 +165,17 @@ static void meet(void)
     struct engine_settings told = settings;
     unsigned others = atomic_fetch_add(&users, 1);
     sigset_t all, mask;
+    stack_t stack;
 
     if (others > 0)
         monitor_resume(&table->orders->monitor);
     told.all_processors = table->orders->second && copy_has_one_processor() && others == 1;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &mask);
+    (void)sigaltstack(NULL, &stack);
     table->configure(&told);
+    if (stack.ss_flags & SS_DISABLE)
+        (void)sigaltstack(&stack, NULL);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     met = table;
 }

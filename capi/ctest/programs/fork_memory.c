@@ -1,6 +1,6 @@
 /*
  * A child does not inherit the memory of its parent's Go runtime, and misses nothing: signal handlers of its own have a stack, a
- * thread can end that has called Go, SIGURG does no harm. Where it can be in the middle of something that lies in that memory, it
+ * thread can end that has called Go. Where it can be in the middle of something that lies in that memory, it
  * has it: a message that a handler forks with, in whichever thread, and the stack that a handler of a signal runs on which has
  * interrupted Go code.
  * deadline: 60s
@@ -95,7 +95,6 @@ static void signals_have_a_stack(void)
     CHECK((pid = fork()) >= 0);
     if (pid == 0) {
         raise(SIGUSR1);
-        raise(SIGURG); /* the Go runtime's, which interrupts itself by it */
         raise(SIGSTKFLT);
         CHECK_INT(sigaltstack(NULL, &now), 0);
         CHECK(now.ss_flags & SS_DISABLE);
