@@ -160,14 +160,10 @@ static void read_settings(void)
 
 int mln_fork_prepare(void)
 {
-    struct sigaction now;
-
     if (engine() == NULL)
         return -1;
     engine_expect_forks();
-    /* A write to a worker that has just gone is no reason to die. */
-    if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
-        (void)signal(SIGPIPE, SIG_IGN);
+    worker_silence(SIGPIPE); /* a write to a worker that has just gone is no reason to die */
     read_settings();
     channel_set_queue_limit((mln_size_t)number("ipc_queue_limit", 0, INT64_MAX, 0, "a number of bytes; 0: no limit"));
     return handlers_collect();

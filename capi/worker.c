@@ -55,7 +55,16 @@ static uint32_t *const lock = &process_locks[LOCK_WORKERS];
 static clr_handler clear_handler;
 static void *clear_data;
 static sigset_t ignored_signals;
+static sigset_t silenced; /* what this library has this process, or one that it was forked from, ignore */
 static __thread struct launch *launching; /* what the fork under way in this thread is for */
+
+void worker_silence(int signo)
+{
+    struct sigaction now;
+
+    if (sigaction(signo, NULL, &now) == 0 && now.sa_handler == SIG_DFL && signal(signo, SIG_IGN) != SIG_ERR)
+        sigaddset(&silenced, signo);
+}
 
 void worker_ignore_signal(int signo)
 {
@@ -492,13 +501,17 @@ static void close_on_exec_but(int keep)
     (void)fcntl(keep, F_SETFL, fcntl(keep, F_GETFL) & ~O_NONBLOCK); /* programs expect a descriptor that blocks */
 }
 
-/* A handler must not run in the child: it would act on what is the parent's. Exec would reset it anyway. */
+/*
+ * A handler must not run in the child: it would act on what is the parent's. Exec would reset it anyway, but not what is ignored, which
+ * is for the program to say, and not for this library.
+ */
 static void reset_handlers(void)
 {
     struct sigaction now;
 
     for (int signo = 1; signo < NSIG; ++signo)
-        if (sigaction(signo, NULL, &now) == 0 && now.sa_handler != SIG_IGN && now.sa_handler != SIG_DFL)
+        if (sigaction(signo, NULL, &now) == 0 && now.sa_handler != SIG_DFL &&
+            (now.sa_handler != SIG_IGN || sigismember(&silenced, signo) == 1))
             (void)signal(signo, SIG_DFL);
 }
 
@@ -522,8 +535,6 @@ __attribute__((noreturn)) static void run_program(struct launch *launch, const s
 /* The child that is a worker. It goes on where its parent was. */
 static void become_worker(struct launch *launch, const sigset_t *mask)
 {
-    struct sigaction now;
-
     launch->channel->conn.sockfd = -1;
     if (channel_self_set(launch->pair[1]) != 0) {
         log_line(error, "this worker cannot start: %s", strerror(errno));
@@ -534,8 +545,8 @@ static void become_worker(struct launch *launch, const sigset_t *mask)
     launching = NULL;
     handlers_drop_master(); /* only here: a daemon is still the master that its parent was going to be */
     for (int signo = 1; signo < NSIG; ++signo)
-        if (sigismember(&ignored_signals, signo) == 1 && sigaction(signo, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
-            (void)signal(signo, SIG_IGN);
+        if (sigismember(&ignored_signals, signo) == 1)
+            worker_silence(signo);
     pthread_sigmask(SIG_SETMASK, mask, NULL);
     if (clear_handler != NULL)
         clear_handler(clear_data);

@@ -50,6 +50,9 @@ void worker_end_all(void);
 /* Asks all workers of the loop to end, and sees to it that they do. The loop is broken when they have. */
 void worker_stop_all(mln_event_t *ev);
 
+/* This process ignores the signal from now on, unless the program handles it. The programs that it starts do not. */
+void worker_silence(int signo);
+
 /* Plain workers ignore this signal, too, from their first instruction on, unless the program handles it. */
 void worker_ignore_signal(int signo);
 

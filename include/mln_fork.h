@@ -143,7 +143,8 @@ int mln_fork(void);
 #define do_fork mln_fork
 
 /**
- * Starts a program as a worker. Only standard input, output, error and the channel reach it.
+ * Starts a program as a worker. Only standard input, output, error and the channel reach it. It ignores the signals that this program
+ * ignores, but for those that the library does, SIGPIPE above all.
  *
  * @param stype     whether it is started again when it ends.
  * @param args      heap array of n_args strings; args[0] is the path for execv(). If the call succeeds it is owned by the

@@ -74,8 +74,7 @@ static void look_at_signals(struct finding *f)
 
         if (sigismember(&mask, signo) == 1)
             complain(f, "signal %d is blocked", signo);
-        /* Handlers do not survive exec, what is ignored does. With SIGPIPE that is part of the contract. */
-        if (sigaction(signo, NULL, &action) == 0 && action.sa_handler == SIG_IGN && signo != SIGPIPE)
+        if (sigaction(signo, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
             complain(f, "signal %d is ignored", signo);
     }
 }
@@ -401,7 +400,7 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "program") == 0)
         return run_program(argc, argv);
-    if (argc == 1) /* A shell ignores these for what it runs in the background, and that is passed on. */
-        CHECK(signal(SIGINT, SIG_DFL) != SIG_ERR && signal(SIGQUIT, SIG_DFL) != SIG_ERR && signal(SIGHUP, SIG_DFL) != SIG_ERR);
+    for (int signo = 1; argc == 1 && signo < NSIG; ++signo)
+        (void)signal(signo, SIG_DFL); /* a shell ignores some for what it runs in the background, and that is passed on */
     return run_parts(argc, argv, parts, sizeof parts / sizeof *parts);
 }
