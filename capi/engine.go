@@ -73,8 +73,8 @@ func toC(p []byte) unsafe.Pointer {
 
 // room makes sure that the stack below has room for a signal handler of the program.
 //
-// On a thread of the program Go code runs on a goroutine's stack, which is small and grows by need. A handler installed
-// without SA_ONSTACK would run there, and run over its end. Calling a function with a large frame makes the stack grow
+// On a thread of the program Go code runs on a goroutine's stack, which is small and grows by need. A handler that has no
+// alternate stack would run there, and run over its end. Calling a function with a large frame makes the stack grow
 // once. The garbage collector halves one that it finds mostly unused, also in the middle of a call of the engine, so there is
 // twice as much room as is promised.
 //

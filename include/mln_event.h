@@ -203,7 +203,8 @@ void mln_event_timer_cancel(mln_event_t *ev, mln_event_timer_t *timer);
  *
  * Several handlers for a signal and several loops are served, in the order in which they were added; each delivered signal is
  * one call. One that is added by a handler hears of the next signal. When the last handler of a signal is removed, its disposition
- * becomes the default.
+ * becomes the default, unless the program has set another meanwhile. In a child made by fork it is what it was before the first was
+ * added.
  *
  * May be called from any thread, and not from a handler in signal context. A handler that another thread than the loop's removes may
  * be running, or about to, when that returns.
