@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { BREAK_ONCE = 1, BREAK_KEPT = 2 };
@@ -320,7 +321,8 @@ void loop_notify(mln_event_t *ev)
     if (!__atomic_load_n(&ev->step.sleeping, __ATOMIC_SEQ_CST))
         return;
     saved = errno;
-    (void)!write(ev->fds[1], &one, sizeof one); /* full: it is about to wake anyway */
+    /* Full: it is about to wake anyway. Not by write(), where a thread that was interrupted anywhere by a signal could be cancelled. */
+    (void)!syscall(SYS_write, ev->fds[1], &one, sizeof one);
     errno = saved;
 }
 

@@ -6,6 +6,7 @@
  */
 #include "process.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <unistd.h>
@@ -34,13 +35,17 @@ static void flush_one(FILE *stream)
 
 void process_flush(void)
 {
+    int cancel_state;
+
     if (_IO_list_lock == NULL || _IO_list_unlock == NULL || _IO_iter_begin == NULL || _IO_iter_end == NULL ||
         _IO_iter_next == NULL) {
         (void)fflush(NULL);
         return;
     }
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state); /* the list would stay locked */
     _IO_list_lock();
     for (FILE *at = _IO_iter_begin(); at != _IO_iter_end(); at = _IO_iter_next(at))
         flush_one(at);
     _IO_list_unlock();
+    pthread_setcancelstate(cancel_state, &cancel_state);
 }

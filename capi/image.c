@@ -133,10 +133,15 @@ static int start(void);
  */
 __attribute__((constructor)) static void after_runtime(void)
 {
+    int cancel_state;
+
+    /* A thread that is cancelled in there would keep the loader's lock, and leave half a library. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     if (!engine_orders.second) {
         (void)_cgo_wait_runtime_init_done();
         restore_dispositions();
     }
+    pthread_setcancelstate(cancel_state, &cancel_state);
     pthread_sigmask(SIG_SETMASK, &program_mask, NULL);
     if (!engine_orders.second)
         (void)start(); /* engine() reports a failure, if there ever is a need for one */
@@ -261,13 +266,30 @@ static void adopt(void)
     atomic_store(standing, IN_USE);
 }
 
+/* A thread that has the mutex cannot be cancelled, as one that has a lock of lock.h; it goes on with what it could before. */
+static int begin_loading(void)
+{
+    int cancel_state;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    pthread_mutex_lock(&loading);
+    return cancel_state;
+}
+
+static void end_loading(int cancel_state)
+{
+    pthread_mutex_unlock(&loading);
+    pthread_setcancelstate(cancel_state, &cancel_state);
+}
+
 const struct engine_table *engine(void)
 {
     const struct engine_table *current = engine_loaded();
+    int cancel_state;
 
     if (current != NULL)
         return current;
-    pthread_mutex_lock(&loading);
+    cancel_state = begin_loading();
     if ((current = engine_loaded()) == NULL) {
         if (standing == NULL && start() != 0)
             log_line(error, "cannot start the event engine: %s", strerror(errno));
@@ -277,7 +299,7 @@ const struct engine_table *engine(void)
             (void)engine_renew();
         current = engine_loaded();
     }
-    pthread_mutex_unlock(&loading);
+    end_loading(cancel_state);
     return current;
 }
 
@@ -326,12 +348,9 @@ static int load_spare(char reason[COPY_REASON_MAX])
 
 static int load_spare_once(char reason[COPY_REASON_MAX])
 {
-    int result, saved;
+    int cancel_state = begin_loading(), result = load_spare(reason), saved = errno;
 
-    pthread_mutex_lock(&loading);
-    result = load_spare(reason);
-    saved = errno;
-    pthread_mutex_unlock(&loading);
+    end_loading(cancel_state);
     errno = saved;
     return result;
 }

@@ -4,6 +4,9 @@
  * A lock is a word, 0 when nobody has it. It holds the owner, taken and given back by one atomic instruction each. A mutex of the C
  * library would not do: it marks itself taken first and notes its owner afterwards, and a signal handler that logs, or forks,
  * between the two would wait for the very thread that it has interrupted. What is short is inline: every message takes a lock.
+ *
+ * A thread that has a lock cannot be cancelled: nobody would ever give it back, and much of what is done under one (writev, open, close)
+ * is a point where threads are cancelled. The word keeps whether that is to be possible again.
  */
 #ifndef MLN_LOCK_H
 #define MLN_LOCK_H
@@ -12,7 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LOCK_WAITERS 0x80000000u /* somebody may be waiting */
+#define LOCK_WAITERS 0x80000000u    /* somebody may be waiting */
+#define LOCK_CANCELABLE 0x40000000u /* its owner could be cancelled before */
+#define LOCK_OWNER 0x3fffffffu      /* the rest of the word */
 
 /* The rest of acquiring a lock that was seen with another owner, and of releasing one with waiters. Both keep errno. */
 void lock_wait(uint32_t *lock, uint32_t seen, uint32_t self);
@@ -24,14 +29,23 @@ void lock_wake(uint32_t *lock);
  */
 static inline uint32_t lock_owner(void)
 {
-    return (uint32_t)((uintptr_t)pthread_self() >> 12) & ~LOCK_WAITERS;
+    return (uint32_t)((uintptr_t)pthread_self() >> 12) & LOCK_OWNER;
+}
+
+static inline bool lock_is_owned(const uint32_t *lock)
+{
+    return (__atomic_load_n(lock, __ATOMIC_RELAXED) & LOCK_OWNER) == lock_owner();
 }
 
 /* Waits until the lock is this thread's. It must not be already. */
 static inline void lock_acquire(uint32_t *lock)
 {
     uint32_t seen = 0, self = lock_owner();
+    int before;
 
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    if (before == PTHREAD_CANCEL_ENABLE)
+        self |= LOCK_CANCELABLE;
     if (!__atomic_compare_exchange_n(lock, &seen, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
         lock_wait(lock, seen, self);
 }
@@ -42,26 +56,38 @@ static inline void lock_acquire(uint32_t *lock)
  */
 static inline bool lock_acquire_unless_owned(uint32_t *lock)
 {
-    uint32_t seen = 0, self = lock_owner();
-
-    if (__atomic_compare_exchange_n(lock, &seen, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-        return false;
-    if ((seen & ~LOCK_WAITERS) == self)
+    if (lock_is_owned(lock))
         return true;
-    lock_wait(lock, seen, self);
+    lock_acquire(lock);
     return false;
+}
+
+/* The end of having a lock whose word was `had`. */
+static inline void lock_allow_cancel(uint32_t had)
+{
+    int before;
+
+    if (had & LOCK_CANCELABLE)
+        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
 }
 
 static inline void lock_release(uint32_t *lock)
 {
-    if (__atomic_exchange_n(lock, 0, __ATOMIC_RELEASE) & LOCK_WAITERS)
+    uint32_t had = __atomic_exchange_n(lock, 0, __ATOMIC_RELEASE);
+
+    if (had & LOCK_WAITERS)
         lock_wake(lock);
+    lock_allow_cancel(had);
 }
 
 /* In the child of a fork before which it was acquired: it is nobody's, and nobody waits for it any more. */
 static inline void lock_reset(uint32_t *lock)
 {
-    __atomic_store_n(lock, 0, __ATOMIC_RELEASE);
+    bool owned = lock_is_owned(lock);
+    uint32_t had = __atomic_exchange_n(lock, 0, __ATOMIC_RELEASE);
+
+    if (owned)
+        lock_allow_cancel(had);
 }
 
 #endif

@@ -26,7 +26,7 @@ void log_unlock(void)
 
 bool log_is_locked_here(void)
 {
-    return (__atomic_load_n(&mln_log_state()->thread_lock, __ATOMIC_RELAXED) & ~LOCK_WAITERS) == lock_owner();
+    return lock_is_owned(&mln_log_state()->thread_lock);
 }
 
 void log_before_fork(void)
