@@ -15,7 +15,13 @@ void process_before_fork(void);
 void process_after_fork_parent(void);
 void process_after_fork_child(void);
 
-/* Before a fork: writes out what stdio holds, which would come out twice otherwise. Does not wait for other threads' input. */
+/*
+ * Before a fork: writes out what stdio holds, which would come out twice otherwise. Does not wait for other threads' input, nor for a
+ * pipe that takes nothing.
+ */
 void process_flush(void);
+
+/* In a child that its parent outlives, before the program's own hooks: drops what is left of that. */
+void process_drop_output(void);
 
 #endif

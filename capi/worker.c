@@ -183,6 +183,8 @@ void worker_after_fork_child(void)
 
     if (launching != NULL && launching->executes)
         return;
+    if (launching != NULL)
+        process_drop_output();
     for (struct launch *l = launches; l != NULL; l = l->next) {
         if (l == launching)
             continue;
