@@ -4,6 +4,8 @@
  * fflush(NULL) will not do: it waits for the lock of every stream, and a thread that waits for input, in fgets(stdin) say,
  * holds its stream's lock all the time. The fork, and with it the loop, would wait for somebody to press a key. And it waits for a pipe
  * that is full, which a worker that shares it may have filled. What is not written stays in the parent's buffers alone.
+ *
+ * What was read ahead from a file is given back: exit() in the child would do it, and move the parent in the file that both have.
  */
 #include "process.h"
 
@@ -53,11 +55,17 @@ static int can_flush(FILE *stream)
            (ioctl(room.fd, FIONREAD, &queued) == 0 && queued == 0 && (long)size <= fcntl(room.fd, F_GETPIPE_SZ));
 }
 
+/* Whether it reads from what has a position. */
+static int reads_file(FILE *stream)
+{
+    return __freading(stream) && fileno(stream) >= 0 && lseek(fileno(stream), 0, SEEK_CUR) >= 0;
+}
+
 static void flush_one(FILE *stream)
 {
-    for (int i = 0; __fpending(stream) != 0 && i < TRIES; ++i) {
+    for (int i = 0; (__fpending(stream) != 0 || reads_file(stream)) && i < TRIES; ++i) {
         if (ftrylockfile(stream) == 0) {
-            if (can_flush(stream))
+            if (__fpending(stream) == 0 || can_flush(stream))
                 (void)fflush_unlocked(stream);
             funlockfile(stream);
             return;

@@ -16,8 +16,8 @@ void process_after_fork_parent(void);
 void process_after_fork_child(void);
 
 /*
- * Before a fork: writes out what stdio holds, which would come out twice otherwise. Does not wait for other threads' input, nor for a
- * pipe that takes nothing.
+ * Before a fork: writes out what stdio holds, which would come out twice otherwise, and gives back what it has read ahead from files.
+ * Does not wait for other threads' input, nor for a pipe that takes nothing.
  */
 void process_flush(void);
 
