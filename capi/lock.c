@@ -10,23 +10,27 @@
 #include <unistd.h>
 
 /* Once it had to wait, a thread takes the lock with the mark, since others may be waiting still. */
-void lock_wait(uint32_t *lock, uint32_t seen, uint32_t self)
+bool lock_wait(uint32_t *lock, uint32_t seen, uint32_t self, const struct timespec *patience)
 {
     int saved_errno = errno;
+    bool acquired = false;
 
     for (;;) {
         if (seen == 0) {
-            if (__atomic_compare_exchange_n(lock, &seen, self | LOCK_WAITERS, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            acquired = __atomic_compare_exchange_n(lock, &seen, self | LOCK_WAITERS, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+            if (acquired)
                 break;
             continue;
         }
         if ((seen & LOCK_WAITERS) == 0 &&
             !__atomic_compare_exchange_n(lock, &seen, seen | LOCK_WAITERS, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
             continue;
-        syscall(SYS_futex, lock, FUTEX_WAIT_PRIVATE, seen | LOCK_WAITERS, NULL, NULL, 0);
+        if (syscall(SYS_futex, lock, FUTEX_WAIT_PRIVATE, seen | LOCK_WAITERS, patience, NULL, 0) != 0 && errno == ETIMEDOUT)
+            break;
         seen = __atomic_load_n(lock, __ATOMIC_RELAXED);
     }
     errno = saved_errno;
+    return acquired;
 }
 
 void lock_wake(uint32_t *lock)

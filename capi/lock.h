@@ -14,13 +14,17 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #define LOCK_WAITERS 0x80000000u    /* somebody may be waiting */
 #define LOCK_CANCELABLE 0x40000000u /* its owner could be cancelled before */
 #define LOCK_OWNER 0x3fffffffu      /* the rest of the word */
 
-/* The rest of acquiring a lock that was seen with another owner, and of releasing one with waiters. Both keep errno. */
-void lock_wait(uint32_t *lock, uint32_t seen, uint32_t self);
+/*
+ * The rest of acquiring a lock that was seen with another owner, and of releasing one with waiters. Both keep errno. The first returns
+ * whether it was acquired: not if it had one owner for that long; NULL: for ever.
+ */
+bool lock_wait(uint32_t *lock, uint32_t seen, uint32_t self, const struct timespec *patience);
 void lock_wake(uint32_t *lock);
 
 /*
@@ -37,8 +41,17 @@ static inline bool lock_is_owned(const uint32_t *lock)
     return (__atomic_load_n(lock, __ATOMIC_RELAXED) & LOCK_OWNER) == lock_owner();
 }
 
-/* Waits until the lock is this thread's. It must not be already. */
-static inline void lock_acquire(uint32_t *lock)
+/* The end of having a lock whose word was `had`. */
+static inline void lock_allow_cancel(uint32_t had)
+{
+    int before;
+
+    if (had & LOCK_CANCELABLE)
+        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
+}
+
+/* Waits until the lock is this thread's, or another one has had it for that long. It must not be this thread's already. */
+static inline bool lock_acquire_within(uint32_t *lock, const struct timespec *patience)
 {
     uint32_t seen = 0, self = lock_owner();
     int before;
@@ -46,8 +59,15 @@ static inline void lock_acquire(uint32_t *lock)
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
     if (before == PTHREAD_CANCEL_ENABLE)
         self |= LOCK_CANCELABLE;
-    if (!__atomic_compare_exchange_n(lock, &seen, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-        lock_wait(lock, seen, self);
+    if (__atomic_compare_exchange_n(lock, &seen, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED) || lock_wait(lock, seen, self, patience))
+        return true;
+    lock_allow_cancel(self);
+    return false;
+}
+
+static inline void lock_acquire(uint32_t *lock)
+{
+    (void)lock_acquire_within(lock, NULL);
 }
 
 /*
@@ -60,15 +80,6 @@ static inline bool lock_acquire_unless_owned(uint32_t *lock)
         return true;
     lock_acquire(lock);
     return false;
-}
-
-/* The end of having a lock whose word was `had`. */
-static inline void lock_allow_cancel(uint32_t had)
-{
-    int before;
-
-    if (had & LOCK_CANCELABLE)
-        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
 }
 
 static inline void lock_release(uint32_t *lock)

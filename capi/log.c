@@ -30,9 +30,6 @@ static void print_line(mln_log_t *log, mln_log_level_t level, const char *file, 
 
 static mln_logger_t logger = print_line;
 
-/* A custom logger is running, by the thread that holds the lock. */
-static bool logger_running;
-
 /* The process that asked for the log, 0 if none did. A reload may find a configuration where there was none. */
 static pid_t opener;
 
@@ -65,15 +62,15 @@ void mln_sys_log(mln_log_level_t level, const char *file, const char *func, int 
     va_list args;
     va_start(args, msg);
     log_lock();
-    if (logger_running) {
+    if (log_in_logger) {
         /* The custom logger logs, or a signal handler that interrupted it: never the same logger once more. */
         print_line(&state, level, file, func, line, (char *)msg, args);
     } else if (logger == print_line) {
         print_line(&state, level, file, func, line, (char *)msg, args);
     } else if (logger != NULL) {
-        logger_running = true;
+        __atomic_store_n(&log_in_logger, true, __ATOMIC_RELAXED);
         logger(&state, level, file, func, line, (char *)msg, args);
-        logger_running = false;
+        __atomic_store_n(&log_in_logger, false, __ATOMIC_RELAXED);
     }
     log_unlock();
     va_end(args);

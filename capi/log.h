@@ -182,4 +182,7 @@ void log_lock(void);
 void log_unlock(void);
 bool log_is_locked_here(void); /* by this thread */
 
+/* A custom logger is running, by the thread that holds the lock. Atomic. */
+extern bool log_in_logger;
+
 #endif

@@ -61,7 +61,8 @@ typedef struct mln_log_s {
 /**
  * A function that prints messages instead of the library. It runs with the log locked, so that calls never overlap, and
  * filters by `level` itself if it wants to. `args` belong to `fmt`, whose specifiers are those of mln_log().
- * It must return normally. What it logs itself is printed by the library's own logger.
+ * It must return normally. What it logs itself is printed by the library's own logger. A fork by another thread waits until it returns,
+ * but not for long (10 ms): a lock of the logger's own belongs into hooks of the program's around forks (pthread_atfork).
  */
 typedef void (*mln_logger_t)(mln_log_t *log, mln_log_level_t level, const char *file, const char *func, int line,
                              char *fmt, va_list args);
