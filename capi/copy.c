@@ -493,7 +493,7 @@ int copy_load(struct copy *copy, char reason[COPY_REASON_MAX])
         return -1;
     if ((handle = load_image(&image)) == NULL) {
         unmap_remains(&image);
-        return fail(&image, reason, ENOEXEC, dlerror());
+        return fail(&image, reason, ENOMEM, dlerror()); /* it is what this process runs, and can be mapped: room is short */
     }
     table = dlsym(handle, "_mln_engine");
     if (table == NULL || table == &_mln_engine || table->orders->second || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0)
