@@ -15,6 +15,8 @@ bool lock_wait(uint32_t *lock, uint32_t seen, uint32_t self, const struct timesp
     int saved_errno = errno;
     bool acquired = false;
 
+    if ((seen & LOCK_KEPT) && (seen & LOCK_OWNER) == (self & LOCK_OWNER))
+        return true;
     for (;;) {
         if (seen == 0) {
             acquired = __atomic_compare_exchange_n(lock, &seen, self | LOCK_WAITERS, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);

@@ -18,7 +18,8 @@
 
 #define LOCK_WAITERS 0x80000000u    /* somebody may be waiting */
 #define LOCK_CANCELABLE 0x40000000u /* its owner could be cancelled before */
-#define LOCK_OWNER 0x3fffffffu      /* the rest of the word */
+#define LOCK_KEPT 0x20000000u       /* its owner keeps it: to acquire it once more, and to release that, changes nothing */
+#define LOCK_OWNER 0x1fffffffu      /* the rest of the word */
 
 /*
  * The rest of acquiring a lock that was seen with another owner, and of releasing one with waiters. Both keep errno. The first returns
@@ -50,7 +51,10 @@ static inline void lock_allow_cancel(uint32_t had)
         pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);
 }
 
-/* Waits until the lock is this thread's, or another one has had it for that long. It must not be this thread's already. */
+/*
+ * Waits until the lock is this thread's, or another one has had it for that long. It must not be this thread's already, unless that keeps
+ * it.
+ */
 static inline bool lock_acquire_within(uint32_t *lock, const struct timespec *patience)
 {
     uint32_t seen = 0, self = lock_owner();
@@ -84,11 +88,27 @@ static inline bool lock_acquire_unless_owned(uint32_t *lock)
 
 static inline void lock_release(uint32_t *lock)
 {
-    uint32_t had = __atomic_exchange_n(lock, 0, __ATOMIC_RELEASE);
+    uint32_t had;
+
+    if (__atomic_load_n(lock, __ATOMIC_RELAXED) & LOCK_KEPT)
+        return;
+    had = __atomic_exchange_n(lock, 0, __ATOMIC_RELEASE);
 
     if (had & LOCK_WAITERS)
         lock_wake(lock);
     lock_allow_cancel(had);
+}
+
+/* Of what was acquired: between the two the program's code runs in this thread, and may come back. */
+static inline void lock_keep(uint32_t *lock)
+{
+    __atomic_fetch_or(lock, LOCK_KEPT, __ATOMIC_RELAXED);
+}
+
+static inline void lock_release_kept(uint32_t *lock)
+{
+    __atomic_fetch_and(lock, ~LOCK_KEPT, __ATOMIC_RELAXED);
+    lock_release(lock);
 }
 
 /* In the child of a fork before which it was acquired: it is nobody's, and nobody waits for it any more. */

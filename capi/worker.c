@@ -111,7 +111,8 @@ void process_before_fork(void)
 
     block_signals(&mask);
     for (int i = 0; i < LOCKS; ++i)
-        owned[i] = lock_acquire_unless_owned(&process_locks[i]);
+        if (!(owned[i] = lock_acquire_unless_owned(&process_locks[i])))
+            lock_keep(&process_locks[i]); /* hooks that the program has set before this library was loaded are still to run */
     mask_before_fork = mask;
     engine_before_fork(loop_handles_messages());
     if (engine_withheld() != 0 && launching == NULL) /* else nothing is forked in the end, and that is told */
@@ -126,7 +127,7 @@ void process_after_fork_parent(void)
     engine_after_fork_parent();
     for (int i = LOCKS - 1; i >= 0; --i)
         if (!owned[i])
-            lock_release(&process_locks[i]);
+            lock_release_kept(&process_locks[i]);
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
