@@ -266,14 +266,23 @@ static void adopt(void)
     atomic_store(standing, IN_USE);
 }
 
-/* A thread that has the mutex cannot be cancelled, as one that has a lock of lock.h; it goes on with what it could before. */
-static int begin_loading(void)
+/*
+ * 0, or -1 after so many seconds; 0: waits for ever. A thread that has the mutex cannot be cancelled, as one that has a lock of lock.h;
+ * it goes on with what it could before.
+ */
+static int begin_loading(int seconds, int *cancel_state)
 {
-    int cancel_state;
+    struct timespec limit;
+    int result;
 
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-    pthread_mutex_lock(&loading);
-    return cancel_state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, cancel_state);
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += seconds;
+    result = seconds == 0 ? pthread_mutex_lock(&loading) : pthread_mutex_timedlock(&loading, &limit);
+    if (result == 0)
+        return 0;
+    pthread_setcancelstate(*cancel_state, cancel_state);
+    return -1;
 }
 
 static void end_loading(int cancel_state)
@@ -289,7 +298,7 @@ const struct engine_table *engine(void)
 
     if (current != NULL)
         return current;
-    cancel_state = begin_loading();
+    (void)begin_loading(0, &cancel_state);
     if ((current = engine_loaded()) == NULL) {
         if (standing == NULL && start() != 0)
             log_line(error, "cannot start the event engine: %s", strerror(errno));
@@ -346,10 +355,23 @@ static int load_spare(char reason[COPY_REASON_MAX])
     return 0;
 }
 
+/*
+ * A thread that waits here may be in the constructor of a library that the program loads, with the loader's lock, and the one that is
+ * loading the copy may wait for that.
+ */
 static int load_spare_once(char reason[COPY_REASON_MAX])
 {
-    int cancel_state = begin_loading(), result = load_spare(reason), saved = errno;
+    enum { WAIT_S = 5 };
+    int cancel_state, result, saved;
 
+    if (begin_loading(WAIT_S, &cancel_state) != 0) {
+        snprintf(reason, COPY_REASON_MAX, "another thread is loading one, and waits for the dynamic loader, which this thread may be inside "
+                 "of; call mln_fork_prepare() before there are threads");
+        errno = EDEADLK;
+        return -1;
+    }
+    result = load_spare(reason);
+    saved = errno;
     end_loading(cancel_state);
     errno = saved;
     return result;

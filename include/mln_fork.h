@@ -115,7 +115,8 @@ struct mln_fork_s {
  * It also loads what the children of this process will run on. A program that forks by itself calls it before, if its
  * children use this library and another of its threads may be inside the dynamic loader at the moment of a fork.
  *
- * @return 0, or -1 with errno set.
+ * @return 0, or -1 with errno set: EDEADLK after five seconds in which another thread did not get done with the same, as it would
+ *         not where this one is in the constructor of a library that is being loaded.
  */
 int mln_fork_prepare(void);
 
