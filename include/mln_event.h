@@ -111,7 +111,8 @@ mln_event_t *mln_event_init(mln_u32_t is_main);
  * Frees a loop with its registrations and timers. Closes no descriptor of the program. Any process that has the pointer
  * may call it: a child frees its parent's loop this way.
  *
- * @param ev the loop; NULL is allowed. Called from one of its own handlers, it breaks the loop and frees it afterwards.
+ * @param ev the loop; NULL is allowed. Called from one of its own handlers, it breaks the loop and frees it afterwards: when the
+ *           outermost dispatch returns. Where that was left by longjmp or an exception the loop is to be freed once more, outside.
  */
 void mln_event_free(mln_event_t *ev);
 
@@ -214,7 +215,8 @@ void mln_event_timer_cancel(mln_event_t *ev, mln_event_timer_t *timer);
  * @param signo   the signal.
  * @param data    passed to the handler; with handler it names what M_EV_UNSET removes.
  * @param handler the handler.
- * @return 0, or -1 with errno: EINVAL for other flags or signals, ENOENT for removing what was not added.
+ * @return 0, or -1 with errno: EINVAL for other flags or signals, ENOENT for removing what was not added, ENOSPC where 256 loops of the
+ *         process handle signals already.
  */
 int mln_event_set_signal(mln_event_t *ev, mln_u32_t flag, int signo, void *data, ev_sig_handler handler);
 
