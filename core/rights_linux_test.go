@@ -53,7 +53,7 @@ func lingeringWorker() error {
 
 // channelOf finds the channel of this worker, which is the only socket beside the standard descriptors.
 func channelOf() int {
-	for fd := 3; fd < 100; fd++ {
+	for fd := 3; fd < 1024; fd++ {
 		if _, err := unix.Getpeername(fd); err == nil {
 			return fd
 		}

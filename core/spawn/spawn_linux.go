@@ -72,8 +72,8 @@ type estate struct {
 	Payload []byte
 }
 
-// Start starts a worker. It inherits one end of a socket pair, the files of the spec, and what this process was given itself
-// by whoever started it, such as standard input, output and error; nothing else that is close-on-exec, as all that Go opens
+// Start starts a worker. It inherits one end of a socket pair, the files of the spec, and, under its number, what this process was given
+// itself by whoever started it, such as standard input, output and error; nothing else that is close-on-exec, as all that Go opens
 // is. A program of another file gets the standard descriptors and its channel, and no other, unless the spec has a Heartbeat,
 // which is passed in one more.
 // Where Start returns no error the new program has been loaded, and [Inherit] in it finds the socket.
@@ -131,18 +131,21 @@ func start(spec *Spec, channel int) (Process, error) {
 		return Process{}, fmt.Errorf("spawn: cannot examine a socket: %w", err)
 	}
 	files := []uintptr{descriptor(0), descriptor(1), descriptor(2)}
+	highest, err := highestInherited()
+	if err != nil {
+		return Process{}, err
+	}
 	path, args := spec.Path, append([]string{spec.Path}, spec.Args...)
 	var given []int // beside the channel
 	if path == "" {
-		var err error
 		if path, err = executable(); err != nil {
 			return Process{}, err
 		}
 		if args[0] = os.Args[0]; spec.Args == nil {
 			args = os.Args
 		}
-		for fd := 3; descriptor(fd) == uintptr(fd); fd++ {
-			files = append(files, uintptr(fd)) // and not replaced by the channel
+		for fd := len(files); fd <= highest; fd++ {
+			files = append(files, descriptor(fd)) // and not replaced by the channel, or by what goes with it
 		}
 	} else {
 		args = append(args, strconv.Itoa(len(files)))
@@ -166,10 +169,8 @@ func start(spec *Spec, channel int) (Process, error) {
 	for _, fd := range given {
 		files = append(files, uintptr(fd))
 	}
-	if spec.Path != "" {
-		if files, err = withoutOthers(files); err != nil {
-			return Process{}, err
-		}
+	for len(files) <= highest { // what this process was given itself is not for a program of another file
+		files = append(files, ^uintptr(0))
 	}
 	pidfd := -1
 	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{
@@ -254,20 +255,20 @@ func descriptor(fd int) uintptr {
 	return uintptr(fd)
 }
 
-// withoutOthers adds to the files of a new process that it gets none of those that this one was given itself, which are not close-on-exec.
-// Without /proc they cannot be found.
-func withoutOthers(files []uintptr) ([]uintptr, error) {
+// highestInherited returns the highest descriptor that a new process gets unless it is told otherwise, since it is not close-on-exec; -1
+// where there is none, or no /proc to find it by.
+func highestInherited() (int, error) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("spawn: cannot list the descriptors that a program is not to have: %w", err)
+		return -1, fmt.Errorf("spawn: cannot list the descriptors that a worker inherits: %w", err)
 	}
+	highest := -1
 	for _, entry := range entries {
-		fd, _ := strconv.Atoi(entry.Name())
-		for fd >= len(files) && descriptor(fd) == uintptr(fd) {
-			files = append(files, ^uintptr(0))
+		if fd, _ := strconv.Atoi(entry.Name()); fd > highest && descriptor(fd) == uintptr(fd) {
+			highest = fd
 		}
 	}
-	return files, nil
+	return highest, nil
 }
 
 // executable returns a path of the file that this process runs. The plain path is preferred as long as it leads there,

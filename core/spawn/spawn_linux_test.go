@@ -33,6 +33,17 @@ func init() {
 		os.Exit(0)
 	case "end":
 		os.Exit(0)
+	case "gap":
+		in, _, err := Inherit()
+		null := 0
+		for _, file := range in.Files {
+			if target(file.FD) == os.DevNull {
+				null++
+			}
+		}
+		report := fmt.Sprintf("descriptor %d is %s, of %d files %d are %s, error %v", in.Index, target(in.Index), len(in.Files), null, os.DevNull, err)
+		_, _ = unix.Write(in.Channel, []byte(report))
+		os.Exit(0)
 	}
 	if !IsWorker() || os.Getenv("SPAWN_TEST") == "" {
 		return
@@ -109,6 +120,54 @@ func TestStartAndInherit(t *testing.T) {
 	if after := descriptors(t); after != before {
 		t.Errorf("there are %d descriptors, and were %d before", after, before)
 	}
+}
+
+// What this process was given has its number in workers, too, also where there is a gap before it and more goes with the channel than
+// the gap has room for.
+func TestStartKeepsWhatIsBehindAGap(t *testing.T) {
+	for _, files := range []int{0, 8, 20, 40} {
+		t.Run(fmt.Sprint(files, " files"), func(t *testing.T) {
+			t.Setenv("SPAWN_TEST", "gap")
+			lock, err := os.Create(filepath.Join(t.TempDir(), "lock"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer lock.Close()
+			given, err := unix.FcntlInt(lock.Fd(), unix.F_DUPFD, 30)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(given)
+			null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(null)
+			spec := Spec{Index: given, Payload: []byte("a payload")}
+			for i := range files {
+				spec.Files = append(spec.Files, File{fmt.Sprint(i), null})
+			}
+			p, err := Start(spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(p.Channel)
+			defer unix.Close(p.PIDFD)
+			wait(t, p.PIDFD)
+			_, _, _ = fork.Reap(p.PIDFD)
+			report := make([]byte, 4096)
+			n, err := unix.Read(p.Channel, report)
+			want := fmt.Sprintf("descriptor %d is %s, of %d files %[3]d are %s, error <nil>", given, target(given), files, os.DevNull)
+			if got := string(report[:max(n, 0)]); err != nil || got != want {
+				t.Errorf("the worker says\n%s\n(%v), want\n%s", got, err, want)
+			}
+		})
+	}
+}
+
+func target(fd int) string {
+	path, _ := os.Readlink(fmt.Sprint("/proc/self/fd/", fd))
+	return path
 }
 
 // What this process was given by whoever started it is not for programs of other files.
