@@ -1,7 +1,6 @@
 package core
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"syscall"
@@ -110,34 +109,31 @@ func (e *Event) level() slog.Level {
 
 // report logs the event, and tells whoever observes the group.
 func (g *Group) report(e Event) {
-	logger, level := g.logger(), e.level()
-	if logger.Enabled(context.Background(), level) {
-		var attrs []slog.Attr
-		add := func(meaningful bool, attr slog.Attr) {
-			if meaningful {
-				attrs = append(attrs, attr)
-			}
+	var args []any
+	add := func(meaningful bool, attr slog.Attr) {
+		if meaningful {
+			args = append(args, attr)
 		}
-		add(e.Kind != Rolled && (e.Kind != RollFailed || e.Worker != nil || e.Err != nil), slog.Int("worker", e.Index))
-		if e.Program != nil {
-			attrs = append(attrs, slog.String("program", e.Program.Path))
-		}
-		if e.Worker != nil {
-			attrs = append(attrs, slog.Int("pid", e.Worker.pid))
-		}
-		switch final := e.Kind == BudgetSpent || e.Kind == RollFailed; {
-		case e.Kind == Exited, final && e.Worker != nil:
-			attrs = append(attrs, slog.String("status", e.Status.String()))
-		case final && e.Err != nil: // StartFailed has told why
-			attrs = append(attrs, slog.String("status", "could not be started"))
-		default:
-			add(e.Err != nil, slog.Any("error", e.Err))
-		}
-		add(e.Kind == Exited, slog.Duration("lived", e.Lived))
-		add(e.Kind == Restarting, slog.Duration("wait", e.Wait))
-		add(e.Kind == Signalled, slog.String("signal", e.Signal.String()))
-		logger.LogAttrs(context.Background(), level, "core: "+e.Kind.String(), attrs...)
 	}
+	add(e.Kind != Rolled && (e.Kind != RollFailed || e.Worker != nil || e.Err != nil), slog.Int("worker", e.Index))
+	if e.Program != nil {
+		args = append(args, slog.String("program", e.Program.Path))
+	}
+	if e.Worker != nil {
+		args = append(args, slog.Int("pid", e.Worker.pid))
+	}
+	switch final := e.Kind == BudgetSpent || e.Kind == RollFailed; {
+	case e.Kind == Exited, final && e.Worker != nil:
+		args = append(args, slog.String("status", e.Status.String()))
+	case final && e.Err != nil: // StartFailed has told why
+		args = append(args, slog.String("status", "could not be started"))
+	default:
+		add(e.Err != nil, slog.Any("error", e.Err))
+	}
+	add(e.Kind == Exited, slog.Duration("lived", e.Lived))
+	add(e.Kind == Restarting, slog.Duration("wait", e.Wait))
+	add(e.Kind == Signalled, slog.String("signal", e.Signal.String()))
+	g.log(e.level(), "core: "+e.Kind.String(), args...)
 	if g.Observe != nil {
 		g.Observe(e)
 	}

@@ -117,7 +117,9 @@ type Group struct {
 	Attached func(m *Master) error
 
 	// Logger is told of each event, too: at level debug of those that belong to every run, such as the start of a worker, at
-	// level warn or error of others. Nil means slog.Default().
+	// level warn or error of others. Nil means slog.Default(). It is called on a goroutine of its own, for one line after the other. A line
+	// that it does not take within a second is waited for no longer; what comes until it has taken it is lost, and how much, the next
+	// line says.
 	Logger *slog.Logger
 
 	mu       sync.Mutex
@@ -126,6 +128,7 @@ type Group struct {
 	calls    map[uint32]*callSides
 	workers  []*Worker // those that can be sent to; never changed in place
 	links    []*link   // to processes that live
+	lines    lines
 	past     GroupStats
 	platform
 }
@@ -335,11 +338,4 @@ func or[T int | time.Duration](n, otherwise T) T {
 		return otherwise
 	}
 	return n
-}
-
-func (g *Group) logger() *slog.Logger {
-	if g.Logger == nil {
-		return slog.Default()
-	}
-	return g.Logger
 }

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
@@ -372,7 +373,7 @@ const leftToItself = "core: a worker cannot be killed, and is left to itself"
 
 // complain logs what is wrong with a worker.
 func (p *process) complain(what string, err error) {
-	p.supervisor.group.logger().Error(what, "worker", p.index, "pid", p.pid, "error", err)
+	p.supervisor.group.log(slog.LevelError, what, "worker", p.index, "pid", p.pid, "error", err)
 }
 
 // close ends the channel.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"melon/core/fork"
 	"melon/core/ipc"
@@ -95,9 +96,9 @@ type link struct {
 
 // drop counts a message that is dropped, and says why: the first time, the second, the fourth and so on. A process that
 // sends nothing else is not to fill the log.
-func (l *link) drop(text string, attributes ...any) {
+func (l *link) drop(text string, args ...any) {
 	if n := l.in.unhandled.Add(1); n&(n-1) == 0 {
-		l.group.logger().Warn(text, append(attributes, "unhandled", n)...)
+		l.group.log(slog.LevelWarn, text, append(args, "unhandled", n)...)
 	}
 }
 
