@@ -6,7 +6,7 @@
  * how many such calls there were. Programs that it executes are left alone.
  *
  * An allocation is whatever the library calls that allocates, by itself or, as fopen() does, inside the C library: that is
- * one call, and fails as a whole. dlopen() is many calls: each of what the dynamic loader allocates for it.
+ * one call, and fails as a whole. What the dynamic loader allocates for a copy is left alone.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -66,17 +66,13 @@ static void *next_function(const char *name)
     return found;
 }
 
-static __thread int is_loading; /* this thread is in dlopen() */
-
 /* Only copies are loaded so. */
 void *dlopen(const char *path, int flags)
 {
     void *(*next)(const char *, int), *handle;
 
     *(void **)&next = next_function("dlopen");
-    is_loading = 1;
     handle = next(path, flags);
-    is_loading = 0;
     if (handle != NULL && path != NULL && shared != NULL)
         dl_iterate_phdr(find_library, (void *)path);
     return handle;
@@ -135,7 +131,7 @@ static int refused(const void *caller)
 {
     long number, most;
 
-    if (shared == NULL || !(is_loading || is_library((uintptr_t)caller)) || atomic_load(&shared->phase) != wanted_phase)
+    if (shared == NULL || !is_library((uintptr_t)caller) || atomic_load(&shared->phase) != wanted_phase)
         return 0;
     number = atomic_fetch_add(&shared->seen, 1) + 1;
     for (most = atomic_load(&shared->most_seen); number > most;)
