@@ -10,7 +10,8 @@
  * framework does the rest. One that goes without calls mln_fork_prepare() and mln_fork(). Then the master calls
  * mln_fork_master_events_set(), each worker mln_fork_worker_events_set(), each with a loop of its own, which it dispatches.
  *
- * Unless said otherwise these functions belong to the thread that dispatches the loop; sending is open to all threads.
+ * Unless said otherwise these functions belong to the thread that dispatches the loop; sending is open to all threads, and no point where
+ * a thread is cancelled.
  */
 #ifndef __MLN_FORK_H
 #define __MLN_FORK_H

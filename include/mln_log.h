@@ -7,7 +7,7 @@
  *
  * Every function may be called by any thread of any process, workers included, and a fork may happen at any time in
  * another thread. None is async-signal-safe; a handler that logs all the same neither hangs nor tears a line of the
- * code it interrupted, but a message that does not fit on its stack needs malloc.
+ * code it interrupted, but a message that does not fit on its stack needs malloc. None is a point where a thread is cancelled.
  *
  * A place that takes nothing, such as a pipe whose reader is stuck or a terminal that was stopped, is waited for a second, and not
  * again before it takes something. What it does not take is lost there, as is what a full disk does not take; how many lines
