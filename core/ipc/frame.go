@@ -119,7 +119,7 @@ func (in *Inbox) Space() []byte {
 	}
 	if received == size || received > size-leastRead && in.missing() > size-received {
 		size *= 2
-		if size > large { // what the frame at hand needs is known: half as much again would be for nothing
+		if size > large && in.missing() > 0 { // what the frame at hand needs is known: half as much again would be for nothing
 			size = min(size, received+in.missing())
 		}
 	}
@@ -139,13 +139,13 @@ func (in *Inbox) Space() []byte {
 // to be moved to make room for the next.
 func (in *Inbox) space() []byte {
 	most, missing := usual, in.missing()
-	if in.end-in.start+missing > usual {
+	if missing > 0 && in.end-in.start+missing > usual {
 		most = missing
 	}
 	return in.buffer[in.end:min(len(in.buffer), in.end+most)]
 }
 
-// missing is how many bytes the frame at hand still needs; 1 when its length is not known yet.
+// missing is how many bytes the frame at hand still needs, none or less when it is complete; 1 when its length is not known yet.
 func (in *Inbox) missing() int {
 	if in.end-in.start < 4 {
 		return 1
