@@ -44,9 +44,8 @@ func libraryUnderMemcheck(t *testing.T, patterns []string) {
 		if slices.Contains(executedUnderMemcheck, filepath.Base(source)) {
 			options = append(slices.Clone(options), traceExecuted)
 		}
-		// Valgrind does not know all instructions that the collector uses where the processor has them, and takes the stack for
-		// foreign memory where a signal handler has put a call upon it, as the runtime does to interrupt a goroutine.
-		memcheck(t, source, program, options, "GODEBUG=cpu.all=off,asyncpreemptoff=1", "PIDFD_SERVER="+server,
+		// Valgrind does not know all instructions that the collector uses where the processor has them.
+		memcheck(t, source, program, options, "GODEBUG=cpu.all=off", "PIDFD_SERVER="+server,
 			fmt.Sprintf("CHECK_SLOWNESS=%d", memcheckSlowness))
 	}
 	wrappers := filepath.Join(t.TempDir(), "valgrind.o") // for programs in C++, too
