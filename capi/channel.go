@@ -338,9 +338,6 @@ func (ch *channel) frames() bool {
 		out.data = C.uintptr_t(uintptr(unsafe.Pointer(unsafe.SliceData(frame.Payload))))
 		n++
 	}
-	if ch.inbox.Buffered() > 0 { // what comes next belongs behind it
-		ch.loop.takeBack(ch.fd)
-	}
 	switch {
 	case n > 0:
 		step.kind, step.count, step.target = C.STEP_FRAMES, C.uint32_t(n), C.uintptr_t(ch.c)
