@@ -492,6 +492,28 @@ func TestSpaceIsNeverEmpty(t *testing.T) {
 	}
 }
 
+// Whoever has received more than a message puts all of it there before taking any.
+func TestThereIsSpaceBehindACompleteFrame(t *testing.T) {
+	limit(t)
+	for _, size := range []int{0, usual - 2*HeaderSize, usual, 100_000, large, 3 * large} {
+		var in Inbox
+		stream := AppendFrame(AppendFrame(nil, 1, make([]byte, size)), 2, make([]byte, 10_000))
+		for rest := stream; len(rest) > 0; {
+			n := copy(in.Space(), rest)
+			if n == 0 {
+				t.Fatalf("there is no space behind a message of %d bytes", size)
+			}
+			in.Added(n)
+			rest = rest[n:]
+		}
+		for _, want := range []int{size, 10_000} {
+			if frame, ok, err := in.Next(); !ok || err != nil || len(frame.Payload) != want {
+				t.Errorf("Next() gives %d bytes, %t, %v, and %d bytes are expected", len(frame.Payload), ok, err, want)
+			}
+		}
+	}
+}
+
 // Receiving allocates nothing once there is a buffer.
 func TestDecodingDoesNotAllocate(t *testing.T) {
 	limit(t)
