@@ -62,4 +62,23 @@ CHECK_UNUSED static inline int filled(const void *bytes, size_t size, uint64_t s
     return 1;
 }
 
+/* A numbered message has the usual size, or one of so many any size up to the largest. */
+enum { USUAL_SIZE = 1000, LARGEST_SIZE = 200000 };
+
+CHECK_UNUSED static inline size_t numbered_size(unsigned number, unsigned large_one_of)
+{
+    uint64_t state = number, choice = random_number(&state);
+
+    return choice % large_one_of != 0 ? USUAL_SIZE : USUAL_SIZE + choice / large_one_of % (LARGEST_SIZE - USUAL_SIZE + 1);
+}
+
+/* What is in it, valid until the next call. */
+CHECK_UNUSED static inline unsigned char *numbered_message(unsigned number, size_t size)
+{
+    static unsigned char bytes[LARGEST_SIZE];
+
+    fill(bytes, size, number);
+    return bytes;
+}
+
 #endif

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 
 enum { FORKED = 5, PROGRAMS = 2, WORKERS = FORKED + PROGRAMS, STORM_S = 6, FIRST_MESSAGES = 20, QUIET_MESSAGES = 200, LIVES_MAX = 8192 };
-enum { NUMBERED = 3000, ECHOED, OWN, USUAL_SIZE = 1000, LARGEST_SIZE = 200000, BUFFER_SIZE = 20000 };
+enum { NUMBERED = 3000, ECHOED, OWN, BUFFER_SIZE = 20000 };
 
 /* A life of a worker, as the master knows it. */
 struct life {
@@ -41,21 +41,9 @@ static unsigned pick(unsigned n)
     return (unsigned)(random_number(&whims) % n);
 }
 
-/* Of a numbered message; one of six is large. */
 static size_t size_of(unsigned number)
 {
-    uint64_t state = number, choice = random_number(&state);
-
-    return choice % 6 != 0 ? USUAL_SIZE : USUAL_SIZE + choice / 6 % (LARGEST_SIZE - USUAL_SIZE + 1);
-}
-
-/* What is in it, valid until the next call. */
-static unsigned char *message(unsigned number)
-{
-    static unsigned char bytes[LARGEST_SIZE];
-
-    fill(bytes, size_of(number), number);
-    return bytes;
+    return numbered_size(number, 6);
 }
 
 static void check_message(const void *buf, mln_u32_t len, unsigned number)
@@ -208,7 +196,9 @@ static int feed(mln_event_t *ev, mln_fork_t *f, void *data)
     if (life == NULL)
         return 0;
     for (int i = 0; i < 3; ++i) {
-        if (mln_ipc_master_send_prepare(ev, NUMBERED, message(life->sent), (mln_u32_t)size_of(life->sent), f) != 0) {
+        size_t size = size_of(life->sent);
+
+        if (mln_ipc_master_send_prepare(ev, NUMBERED, numbered_message(life->sent, size), (mln_u32_t)size, f) != 0) {
             CHECK_INT(errno, EPIPE); /* it is dead, and its last messages are still to be read */
             CHECK(life->killed);
             return 0;

@@ -11,7 +11,7 @@
 
 #include <malloc.h>
 
-enum { FORKED = 4, PROGRAMS = 2, WORKERS = FORKED + PROGRAMS, SOAK_S = 6, LIVES = 64, USUAL_SIZE = 1000, LARGEST_SIZE = 200000 };
+enum { FORKED = 4, PROGRAMS = 2, WORKERS = FORKED + PROGRAMS, SOAK_S = 6, LIVES = 64 };
 enum { NUMBERED = 3000, ECHOED, MEASURE, MEASURED };
 enum { TICK_MS = 4, KILL_MS = 150, RELOAD_MS = 250, SAMPLE_MS = 500, DRAIN_MS = 10000 };
 
@@ -52,21 +52,9 @@ static uint64_t whims; /* the state of all choices */
 static long long begin, soak_ms = SOAK_S * 1000, next_kill, next_reload, next_sample, quiet_since;
 static pid_t master;
 
-/* Of a numbered message; one of 48 is large. */
 static size_t size_of(unsigned number)
 {
-    uint64_t state = number, choice = random_number(&state);
-
-    return choice % 48 != 0 ? USUAL_SIZE : USUAL_SIZE + choice / 48 % (LARGEST_SIZE - USUAL_SIZE + 1);
-}
-
-/* What is in it, valid until the next call. */
-static unsigned char *message(unsigned number)
-{
-    static unsigned char bytes[LARGEST_SIZE];
-
-    fill(bytes, size_of(number), number);
-    return bytes;
+    return numbered_size(number, 48);
 }
 
 static void check_message(const void *buf, mln_u32_t len, unsigned number)
@@ -175,7 +163,9 @@ static int feed(mln_event_t *ev, mln_fork_t *f, void *data)
     }
     life->seen = ticks;
     for (int i = 0; i < 3; ++i) {
-        if (mln_ipc_master_send_prepare(ev, NUMBERED, message(life->sent), (mln_u32_t)size_of(life->sent), f) != 0) {
+        size_t size = size_of(life->sent);
+
+        if (mln_ipc_master_send_prepare(ev, NUMBERED, numbered_message(life->sent, size), (mln_u32_t)size, f) != 0) {
             CHECK_INT(errno, EPIPE); /* it was killed just now */
             return 0;
         }
@@ -366,7 +356,8 @@ static void judge(const struct lasting *who)
      * of Go's. In less, not all pages have been used that will be, and what is kept of the last 256 workers has not grown yet.
      */
     CHECK(who->least.resident <= who->fewest.resident + (soak_ms >= 120000 ? 512 : 1536));
-    CHECK(who->least.allocated <= who->fewest.allocated + (soak_ms >= 120000 ? 128 : 384)); /* a connection has a buffer of 64 KiB or has not */
+    /* A connection has a buffer of 64 KiB, or has not. */
+    CHECK(who->least.allocated <= who->fewest.allocated + (soak_ms >= 120000 ? 128 : 384));
 }
 
 int main(int argc, char **argv)
