@@ -69,7 +69,7 @@ CHECK_UNUSED static inline size_t numbered_size(unsigned number, unsigned large_
 {
     uint64_t state = number, choice = random_number(&state);
 
-    return choice % large_one_of != 0 ? USUAL_SIZE : USUAL_SIZE + choice / large_one_of % (LARGEST_SIZE - USUAL_SIZE + 1);
+    return USUAL_SIZE + (choice % large_one_of != 0 ? 0 : choice / large_one_of % (LARGEST_SIZE - USUAL_SIZE + 1));
 }
 
 /* What is in it, valid until the next call. */
