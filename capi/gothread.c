@@ -127,6 +127,7 @@ void monitor_resume(struct monitor *m)
 /* ---- masks ---- */
 
 static __thread int just_begun; /* this thread, whose signal is under way */
+static int under_way;           /* in how many threads it is; atomic */
 
 /* Whether it was sent from here. Where the account's room for signals is used up the kernel does not say by whom one was sent. */
 static int is_ours(const siginfo_t *info)
@@ -145,6 +146,8 @@ static void put_mask_right(int signo, siginfo_t *info, void *context)
     (void)signo;
     if (!is_ours(info))
         return; /* ignored, in whatever thread */
+    if (just_begun)
+        __atomic_sub_fetch(&under_way, 1, __ATOMIC_RELAXED);
     just_begun = 0;
     /* Only the bits that the kernel knows lie in the context; the C library's own signals stay out. */
     for (int i = 1; i <= SIGRTMIN; ++i)
@@ -199,6 +202,7 @@ static void *begin(void *data)
     /* Unless the program has taken this signal, too: it would see one that was not sent by anybody. */
     if (sigaction(SIGSTKFLT, NULL, &now) == 0 && now.sa_sigaction == put_mask_right) {
         just_begun = 1;
+        __atomic_add_fetch(&under_way, 1, __ATOMIC_RELAXED);
         (void)syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGSTKFLT);
     }
     return b.function(b.argument);
@@ -242,6 +246,15 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
     else
         __atomic_store_n(&patient_until, 0, __ATOMIC_RELAXED);
     return error_number;
+}
+
+void gothread_settle(void)
+{
+    enum { TRIES = 2000 };
+    static const struct timespec pause = {0, 50000};
+
+    for (int i = 0; i < TRIES && __atomic_load_n(&under_way, __ATOMIC_RELAXED) > 0; ++i)
+        (void)nanosleep(&pause, NULL);
 }
 
 static void *stay(void *as_long_as)

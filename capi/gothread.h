@@ -16,6 +16,9 @@ typedef int gothread_creator(pthread_t *, const pthread_attr_t *, void *(*)(void
  */
 void gothread_prepare(gothread_creator *known);
 
+/* Waits, a moment at most, until no signal is under way to one of those that there are: nothing may happen to its disposition before. */
+void gothread_settle(void);
+
 /* What makes them. */
 gothread_creator *gothread_create(void);
 

@@ -140,6 +140,7 @@ __attribute__((constructor)) static void after_runtime(void)
     if (!engine_orders.second) {
         (void)_cgo_wait_runtime_init_done();
         restore_dispositions();
+        gothread_settle(); /* programs that put back all signals do so first of all */
     }
     pthread_setcancelstate(cancel_state, &cancel_state);
     pthread_sigmask(SIG_SETMASK, &program_mask, NULL);
