@@ -101,6 +101,7 @@ int main(int argc, char **argv)
     if (argc > 2 && strcmp(argv[1], "program") == 0)
         return run_program(atoi(argv[2]));
     for (int signo = 1; argc == 1 && signo < NSIG; ++signo)
-        (void)signal(signo, SIG_DFL); /* a shell ignores some for what it runs in the background, and that is passed on */
+        if (signo != SIGSTKFLT) /* the library's own */
+            (void)signal(signo, SIG_DFL); /* a shell ignores some for what it runs in the background, and that is passed on */
     return run_parts(argc, argv, parts, sizeof parts / sizeof *parts);
 }
