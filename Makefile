@@ -112,7 +112,7 @@ memcheck: lib ## Run every C program that can under valgrind, which must be inst
 
 FAULTS ?= all
 
-faults: lib ## Have the kernel refuse every system call of a group's life, one after another, or any of them for FAULTS=2m; all take half an hour.
+faults: lib ## Have the kernel refuse every system call of a group's life, one after another, or any of them for FAULTS=2m; all take 20 minutes.
 	MLN_FAULTS=$(FAULTS) $(ctest) '^TestRefusedCalls$$' -v -parallel 4
 
 SOAKTIME ?= 1m
