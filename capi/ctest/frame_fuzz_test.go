@@ -151,7 +151,7 @@ func (p frameProgram) request(limit uint32) (request, stream []byte) {
 // channel ends, with a decoder of some lines.
 func FuzzFrames(f *testing.F) {
 	const (
-		plain   = framePlain - framePlain
+		plain   = 0 // from framePlain on
 		breaks  = frameBreaks - framePlain
 		moves   = frameMoves - framePlain
 		nests   = frameNests - framePlain
