@@ -256,7 +256,6 @@ int engine_awaits(void);
 /* Before a loop waits: what a runtime does beside its loops can rest, if there is but one. */
 void engine_rest(void);
 
-
 /*
  * Parts of the hooks that run before every fork(), and after it in the parent and in the child. `memory_used`: the child goes on
  * with something that lies in memory of Go.
